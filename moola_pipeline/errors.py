@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 MAX_LINE_LENGTH = 2_000
 
@@ -17,6 +18,13 @@ def one_line(text: str) -> str:
     if len(line) <= MAX_LINE_LENGTH:
         return line
     return f"{line[: MAX_LINE_LENGTH // 2 - 3]} ... {line[2 - MAX_LINE_LENGTH // 2 :]}"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question with the most similar of some names, to follow a sentence; empty if none is similar."""
+    spelled = {other.casefold(): other for other in names}
+    close = get_close_matches(name.casefold(), spelled, n=1)
+    return f" Did you mean {spelled[close[0]]!r}?" if close else ""
 
 
 def install_command(extra: str) -> str:

@@ -1,11 +1,9 @@
 """Code shared by all assets: settings, MLflow run, fingerprint, progress, metadata, checks."""
 
-import sys
-import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Optional, TypeVar, get_origin
+from typing import Any, Literal, Optional, Protocol, TypeVar, get_origin
 
 import dagster as dg
 import pandas as pd
@@ -23,53 +21,46 @@ from moola_pipeline.staleness.fingerprints import (
     ingredients,
     stage_settings,
 )
-from moola_pipeline.staleness.records import MARKET, recorded
+from moola_pipeline.staleness.records import MARKET, PROFILE, recorded
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.tracking.system_metrics import Usage, measured
 
-_stage = {"name": "", "started": 0.0, "length": 0}
+
+class ProgressListener(Protocol):
+    """Receives the progress of the asset that is being built."""
+
+    def count(self, done: int, total: int, note: str) -> None:
+        """`done` of `total` epochs are done."""
+
+    def note(self, text: str) -> None:
+        """What is done now."""
 
 
-def show_stage(name: str) -> None:
-    """Show the name of the stage that begins, and end the line of the previous one."""
-    _finish()
-    _stage.update(name=name, started=time.monotonic())
-    _write(f"{name} ...")
+_listeners: list[ProgressListener] = []
+
+
+@contextmanager
+def progress_to(listener: ProgressListener) -> Iterator[None]:
+    """Pass the progress of the assets built inside to a listener; without one it is not shown."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def show_epoch(done: int, total: int, note: str = "") -> None:
-    """Show the epoch and the estimated seconds left."""
-    if done:
-        left = (time.monotonic() - _stage["started"]) / done * (total - done)
-        _write(f"{_stage['name']}  epoch {done}/{total}  {left:.0f} s left  {note}")
+    """Show the epoch, and with it the share of the asset's work that is done."""
+    for listener in _listeners:
+        listener.count(done, total, f"epoch {done}/{total}  {note}".rstrip())
 
 
 def show_work(note: str) -> None:
-    """Show the elapsed seconds and a note, for work without an estimate of its end."""
-    _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.0f} s  {note}")
-
-
-def finish() -> None:
-    """End the line of the last stage."""
-    _finish()
-    _stage.update(name="", length=0)
-
-
-def _finish() -> None:
-    if _stage["name"]:
-        _write(f"{_stage['name']}  {time.monotonic() - _stage['started']:.1f} s")
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
-        _stage["length"] = 0
-
-
-def _write(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r" + text.ljust(int(_stage["length"])))
-        sys.stderr.flush()
-        _stage["length"] = len(text)
+    """Show what is done now, for work whose share is not known."""
+    for listener in _listeners:
+        listener.note(note)
 
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -154,7 +145,7 @@ class OpenStage:
                 "mlflow_run_id": self.run.id,
                 MARKET: self.market.name,
                 "simulated": self.market.simulated,
-                "profile": self.profile.name,
+                PROFILE: self.profile.name,
                 "device": device,
                 "peak_memory_mb": round(self.usage.peak_megabytes, 1),
                 FINGERPRINT: fingerprint,
@@ -187,7 +178,6 @@ def open_stage(
     """
     asset = context.asset_key.to_user_string()
     market, profile = pipeline.chosen_market(), pipeline.chosen_profile()
-    show_stage(asset)
     in_force = {name: value.model_dump(mode="json") for name, value in (overrides or {}).items()}
     settings = {**stage_settings(market, profile), **in_force}
     records = {name: recorded(context.instance, name, market.name) for name in STAGES[asset].upstream}

@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ import click
 
 from moola_pipeline import __version__
 from moola_pipeline.cli.exit_codes import exit_code_of
+from moola_pipeline.cli.home_access import accessible_home
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 
 
@@ -79,11 +81,22 @@ def _home_option() -> click.Option:
 
 
 def _accept_home(command: click.Command) -> None:
-    """Accept --home after a command as well as before it."""
+    """Accept --home after a command as well as before it, and run the command in a home that fits it."""
     command.params.append(_home_option())
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _accept_home(inner)
+    elif command.callback is not None:
+        command.callback = _in_home(command.callback)
+
+
+def _in_home(act: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(act)
+    def act_in_home(*words: Any, **options: Any) -> Any:
+        with accessible_home(click.get_current_context()):
+            return act(*words, **options)
+
+    return act_in_home
 
 
 class LazyGroup(click.Group):
@@ -109,6 +122,20 @@ class LazyGroup(click.Group):
             _accept_home(command)
             self.add_command(command, cmd_name)
         return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names.
+
+        Raises:
+            click.UsageError: If there is none; names those with a similar name.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as fault:
+            possible = self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(fault.command_name, None, possible, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by their summaries; no command is imported."""

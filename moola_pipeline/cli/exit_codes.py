@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from moola_pipeline.errors import BadInput, MoolaError, one_line
+from moola_pipeline.cli.home_access import real_paths
+from moola_pipeline.errors import BadInput, MoolaError, did_you_mean, one_line
 from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
@@ -22,6 +23,8 @@ _COMMANDS = re.compile(
     r"|stability|status|study|ui|verify|zigzag)\b"
 )
 """Commands in error texts; `in_this_home` adds --home to them."""
+_NOT_A_CHOICE = re.compile(r"'(?P<name>.*)' is not one of ")
+"""Click's words for a value that is no choice of its option."""
 _DISK_FULL, _SQLITE_FULL = (errno.ENOSPC, errno.EDQUOT), "database or disk is full"
 _SHOWN_FOLDERS = 3
 FAILED, BAD_INPUT, INTERRUPTED = MoolaError.exit_code, BadInput.exit_code, 130
@@ -60,7 +63,7 @@ def exit_code_of(invoke: Callable[[], None]) -> int:
 
 
 def _print_error(text: str) -> None:
-    click.echo(f"Error: {printable_line(in_this_home(text))}", err=True)
+    click.echo(f"Error: {printable_line(in_this_home(real_paths(text)))}", err=True)
 
 
 def printable_line(text: str) -> str:
@@ -84,7 +87,16 @@ def usage_error_text(error: click.ClickException) -> str:
     """One sentence for a command line that click refused, with a pointer to --help."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     remedy = f' Try "{context.command_path} --help".' if context else ""
-    return error.format_message() + remedy
+    return error.format_message() + _similar_choice(error) + remedy
+
+
+def _similar_choice(error: click.ClickException) -> str:
+    """The most similar choice of an option, if the error is about one."""
+    refused = _NOT_A_CHOICE.match(error.message)
+    kind = error.param.type if isinstance(error, click.BadParameter) and error.param else None
+    if refused is None or not isinstance(kind, click.Choice):
+        return ""
+    return did_you_mean(refused["name"], map(str, kind.choices))
 
 
 def disk_full_text(error: BaseException) -> str | None:

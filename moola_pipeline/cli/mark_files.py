@@ -1,7 +1,12 @@
 """Output files of `moola predict`: tables, drawings for trading platforms, and a chart."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from moola_pipeline.cli.output import (
     PLOT_SUFFIXES,
@@ -11,6 +16,7 @@ from moola_pipeline.cli.output import (
     save_table,
     writing,
 )
+from moola_pipeline.errors import BadInput, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +26,9 @@ if TYPE_CHECKING:
 PINE, NINJATRADER = ".pine", ".ninjatrader.csv"
 MARK_ENDINGS = (*TABLE_SUFFIXES, PINE, NINJATRADER)
 OUT_HELP = f"Write the expansions; the suffix sets the format: {', '.join(MARK_ENDINGS)}."
-PLOT_HELP = f"Draw the last session with its expansions: {' or '.join(PLOT_SUFFIXES)}."
+PLOT_HELP = f"Draw the last complete session that has marks: {' or '.join(PLOT_SUFFIXES)}."
+NEW_YORK, MAX_SESSIONS = "America/New_York", 10
+UNCOVERED = "not covered: too few bars of its segment before or after for a window"
 
 
 def require_files(out: Path | None, plot: Path | None, file: Path) -> None:
@@ -67,21 +75,160 @@ def write_marks(out: Path, predictions: "Predictions", table: "pd.DataFrame", so
     return f"written to {out}{more}"
 
 
-def plot_marks(plot: Path, predictions: "Predictions", table: "pd.DataFrame", file: str, model: str) -> str:
-    """Draw the last session with its expansions; return a line that names the session."""
+@dataclass(frozen=True)
+class ShownSessions:
+    """Which sessions a chart shows, and the time zone of all times in it and in the printed table.
+
+    Attributes:
+        session: The session to draw, as 2025-06-27; None: the last complete ones with marks.
+        n_last: How many of these.
+        zone: IANA time zone.
+    """
+
+    session: str | None
+    n_last: int
+    zone: str
+
+    @property
+    def place(self) -> str:
+        """The zone in words, for texts."""
+        return f"{self.zone.rpartition('/')[2].replace('_', ' ')} time"
+
+
+def shown_sessions_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --session, --last and --show-timezone to a command; it receives them as `shown_sessions`."""
+
+    @wraps(command)
+    def with_sessions(session: str | None, last: int | None, show_timezone: str, **options: Any) -> Any:
+        if session is not None and last is not None:
+            raise BadInput("--session and --last choose sessions in two ways, got both. Leave one out.")
+        if (session or last) and not options["plot"]:
+            raise BadInput("--session and --last choose what --plot draws, but it is not given. Add it")
+        return command(shown_sessions=ShownSessions(session, last or 1, show_timezone), **options)
+
+    options = (
+        click.option("--session", metavar="DATE", help="Draw this session, as 2025-06-27."),
+        click.option(
+            "--last",
+            type=click.IntRange(1, MAX_SESSIONS),
+            metavar="N",
+            help="Draw the last N complete sessions that have marks, below each other.  [default: 1]",
+        ),
+        click.option(
+            "--show-timezone",
+            metavar="ZONE",
+            default=NEW_YORK,
+            show_default=True,
+            callback=_require_zone,
+            help="Time zone of the chart and of printed times. Files and --json stay in UTC.",
+        ),
+    )
+    for option in reversed(options):
+        with_sessions = option(with_sessions)
+    return with_sessions
+
+
+def _require_zone(_: click.Context, __: click.Parameter, name: str) -> str:
+    from zoneinfo import available_timezones
+
+    from moola_pipeline.bars.time_parsing import is_zone
+
+    if not is_zone(name):
+        nearest = did_you_mean(name, available_timezones()) or " Give UTC or America/Chicago, for example."
+        raise BadInput(f"--show-timezone must name a zone of the IANA database, got {name!r}.{nearest}")
+    return name
+
+
+def require_session(table: "pd.DataFrame", shown: ShownSessions, file: str) -> None:
+    """Refuse a chosen session without bars.
+
+    Raises:
+        BadInput: If it has none; names the sessions of the file.
+    """
+    sessions = _sessions(table)
+    if shown.session is not None and shown.session not in sessions:
+        raise BadInput(
+            f"{file}: --session must be a session of this file, {sessions[0]} to {sessions[-1]}, got "
+            f"{shown.session}. Choose a session with bars."
+        )
+
+
+def _sessions(table: "pd.DataFrame") -> list[str]:
+    return [f"{session:%Y-%m-%d}" for session in table["session"].unique()]
+
+
+def sessions_to_draw(table: "pd.DataFrame", expansions: "pd.DataFrame", shown: ShownSessions) -> list[str]:
+    """The sessions to draw, oldest first: as chosen, else the last complete ones with marks.
+
+    Without marks in complete sessions: those with marks; without any marks: the last session.
+    """
+    import pandas as pd
+
+    from moola_pipeline.bars.sessions import session_of
+    from moola_pipeline.inference.open_session import last_grows
+
+    if shown.session is not None:
+        return [shown.session]
+    sessions = _sessions(table)
+    started = session_of(pd.DatetimeIndex(expansions["started_at"]))
+    marked = {f"{session:%Y-%m-%d}" for session in started.unique()}
+    complete = sessions[:-1] if last_grows(pd.DatetimeIndex(table["timestamp"])) else sessions
+    for candidates in (complete, sessions):
+        if with_marks := [session for session in candidates if session in marked]:
+            return with_marks[-shown.n_last :]
+    return sessions[-1:]
+
+
+def plot_marks(
+    plot: Path,
+    predictions: "Predictions",
+    table: "pd.DataFrame",
+    source: tuple[str, str],
+    shown: ShownSessions,
+) -> str:
+    """Draw sessions with their expansions and the bars that no window covers.
+
+    Args:
+        plot: The picture, .png or .svg.
+        predictions: What was found in the bars.
+        table: BAR_COLUMNS.
+        source: Names of the bar file and of the model, for the titles.
+        shown: Which sessions, and the time zone.
+
+    Returns:
+        A line that names the sessions.
+
+    Raises:
+        BadInput: If the picture cannot be written.
+    """
+    import numpy as np
+
     from moola_pipeline.inference.platforms import drawn_marks
-    from moola_pipeline.inference.plots import draw_expansions, draw_session
+    from moola_pipeline.inference.plots import draw_expansions, draw_sessions, draw_uncovered
     from moola_pipeline.plotting import picture_file
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
-    bars = table.loc[table["session"].to_numpy() == table["session"].iloc[-1]]
-    session = f"{bars['session'].iloc[0]:%Y-%m-%d}"
+    file, model = source
+    days = sessions_to_draw(table, predictions.expansions, shown)
+    sessions = [table.loc[table["session"].to_numpy() == np.datetime64(day)] for day in days]
+    titles = [f"{file}, session {day}, expansions by {model}" for day in days]
+    figure, all_axes = draw_sessions(sessions, titles, shown.zone)
     marks = drawn_marks(predictions.expansions, table)
-    figure, axes = draw_session(bars, f"{file}, session {session}, expansions by {model}")
-    draw_expansions(axes, marks.loc[marks["started_at"] >= bars["timestamp"].iloc[0]])
+    for axes, bars in zip(all_axes, sessions, strict=True):
+        first, last = bars["timestamp"].iloc[0], bars["timestamp"].iloc[-1]
+        draw_uncovered(axes, _within(predictions.not_covered, "from", first, last), UNCOVERED)
+        draw_expansions(axes, _within(marks, "started_at", first, last))
     with writing("--plot", plot):
         atomic_write_bytes(plot, picture_file(figure, plot.suffix))
-    return f"session {session} drawn to {plot}"
+    n_marks = sum(len(_within(marks, "started_at", *bars["timestamp"].iloc[[0, -1]])) for bars in sessions)
+    named = f"session {days[0]}" if len(days) == 1 else f"sessions {', '.join(days)}"
+    more = "" if shown.session else " (another: --session DATE, more: --last N)"
+    return f"{named} drawn to {plot}, {n_marks} marks, {shown.place}{more}"
+
+
+def _within(table: "pd.DataFrame", column: str, first: Any, last: Any) -> "pd.DataFrame":
+    """Rows whose time lies in a session: from its first to its last bar."""
+    return table.loc[(table[column] >= first) & (table[column] <= last)]
 
 
 def _as_json(predictions: "Predictions") -> dict[str, Any]:

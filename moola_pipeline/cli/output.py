@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.exit_codes import in_this_home
+from moola_pipeline.cli.home_access import real_paths
 from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def emit(facts: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
         ValueError: If the facts hold NaN or infinity, which JSON cannot represent.
     """
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(real_paths(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)))
     else:
-        click.echo("\n".join(lines))
+        click.echo(real_paths("\n".join(lines)))
 
 
 def shown_time(moment: datetime) -> str:

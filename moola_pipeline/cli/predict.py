@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.mark_files import OUT_HELP, PLOT_HELP, plot_marks, require_files, write_marks
+from moola_pipeline.cli.mark_files import (
+    OUT_HELP,
+    PLOT_HELP,
+    ShownSessions,
+    plot_marks,
+    require_files,
+    require_session,
+    shown_sessions_options,
+    write_marks,
+)
 from moola_pipeline.cli.output import emit, json_option, records
+from moola_pipeline.cli.progress import busy
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.vendor_files import (
@@ -53,6 +63,7 @@ FOUND = {"hindsight": "expansions", "live": "alarms"}
 @rolls_option
 @vendor_options
 @json_option
+@shown_sessions_options
 def predict(
     file: Path,
     model: str | None,
@@ -62,6 +73,7 @@ def predict(
     plot: Path | None,
     rolls: Path | None,
     as_json: bool,
+    shown_sessions: ShownSessions,
     **vendor: Any,
 ) -> None:
     """Mark the expansions in FILE: in hindsight, or as live alarms."""
@@ -77,18 +89,20 @@ def predict(
     require_files(out, plot, file)
     options = chosen_options(**vendor)
     home = Home.resolve()
-    bars = read_vendor_file(file, options, home_instrument(home))
+    with busy(f"Reading {file.name}"):
+        bars = read_vendor_file(file, options, home_instrument(home))
     instrument = bars.facts.instrument
     rolls_used = applied_rolls(home, bars.frame, instrument, rolls)
     table = table_from_bars(bars, file.name, rolls_used.rolls)
-    # Slow imports: refuse a wrong option or file first.
-    quiet_libraries()
-    from moola_pipeline.inference.hindsight import predict_expansions
-    from moola_pipeline.inference.live import predict_live
-    from moola_pipeline.tracking.registry import load_version
-
+    require_session(table, shown_sessions, file.name)
     model = model or f"models:/moola-{instrument.lower()}@champion"
-    loaded, facts = load_version(home, model)
+    with busy(f"Loading {model}"):  # slow imports: refuse a wrong option or file first
+        quiet_libraries()
+        from moola_pipeline.inference.hindsight import predict_expansions
+        from moola_pipeline.inference.live import predict_live
+        from moola_pipeline.tracking.registry import load_version
+
+        loaded, facts = load_version(home, model)
     trained_on = facts["instrument"]
     if instrument != trained_on and options.instrument is None:
         raise BadInput(
@@ -99,11 +113,13 @@ def predict(
     tick_points = INSTRUMENTS[instrument].tick_points
     inputs = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
-    predictions = predict_live(*inputs, max_wait=wait) if mode == "live" else predict_expansions(*inputs)
+    with busy(f"Finding {FOUND[mode]} in {len(table):,} bars"):
+        predictions = predict_live(*inputs, max_wait=wait) if mode == "live" else predict_expansions(*inputs)
     other = "" if instrument == trained_on else f", trained on {trained_on}"
     model_title = f"{model} (version {facts['model_version']}{other})"
     written = [write_marks(out, predictions, table, f"{file.name}, {model_title}")] if out else []
-    written += [plot_marks(plot, predictions, table, file.name, model_title)] if plot else []
+    if plot:
+        written.append(plot_marks(plot, predictions, table, (file.name, model_title), shown_sessions))
     shown = {
         "model": model,
         "model_version": facts["model_version"],
@@ -120,7 +136,8 @@ def predict(
         "not_covered": records(predictions.not_covered),
         "waiting_bars": predictions.n_waiting,
     }
-    lines = [*_read_lines(bars), roll_line(rolls_used), *_lines(shown, predictions, written, out is None)]
+    listed = None if out else shown_sessions
+    lines = [*_read_lines(bars), roll_line(rolls_used), *_lines(shown, predictions, written, listed)]
     emit(shown, lines, as_json)
 
 
@@ -129,14 +146,17 @@ def _read_lines(bars: "VendorBars") -> list[str]:
     return lines if bars.rejected.empty else [*lines, f"set aside: {first_rejected(bars)}"]
 
 
-def _lines(shown: dict[str, Any], predictions: "Predictions", written: list[str], listed: bool) -> list[str]:
+def _lines(
+    shown: dict[str, Any], predictions: "Predictions", written: list[str], listed: ShownSessions | None
+) -> list[str]:
+    """Lines of text; the expansions are listed in the time zone of `listed`, if it is given."""
     title = "SIMULATED model" if shown["simulated_model"] else "model"
     missed = int(predictions.not_covered["bars"].to_numpy().sum())
     lines = [
         f"{title} {shown['model']} (version {shown['model_version']}), {shown['bars']:,} bars, "
         f"{shown['windows']:,} windows {READ[shown['mode']]}",
         f"{len(predictions.expansions):,} {FOUND[shown['mode']]}; {missed:,} bars at the edges of "
-        f"{len(predictions.not_covered):,} stretches are not covered by any window; times are UTC bar opens",
+        f"{len(predictions.not_covered):,} stretches are not covered by any window",
     ]
     if predictions.n_waiting:
         lines.append(
@@ -144,12 +164,14 @@ def _lines(shown: dict[str, Any], predictions: "Predictions", written: list[str]
             "expansions found so far will not change"
         )
     lines += written
-    if listed and len(predictions.expansions):
+    if listed is not None and len(predictions.expansions):
         time_column = "decided_at" if shown["mode"] == "live" else "ended_at"
         columns = ["started_at", time_column, "direction", "label", "probability", "p_retracement"]
+        local = {name: predictions.expansions[name].dt.tz_convert(listed.zone) for name in columns[:2]}
         table = predictions.expansions[columns].assign(
-            started_at=predictions.expansions["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
-            **{time_column: predictions.expansions[time_column].dt.strftime("%H:%M")},
+            started_at=local["started_at"].dt.strftime("%Y-%m-%d %H:%M"),
+            **{time_column: local[time_column].dt.strftime("%H:%M")},
         )
-        lines += ["", table.to_string(index=False, float_format=lambda share: f"{share:.2f}")]
+        shares = table.to_string(index=False, float_format=lambda share: f"{share:.2f}")
+        lines += ["", f"times are bar opens, {listed.place} ({listed.zone})", shares]
     return lines

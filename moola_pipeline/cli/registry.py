@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.output import emit, iso_time, json_option, next_lines, shown_time
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.errors import BadInput, IntegrityError, did_you_mean
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
@@ -215,7 +215,8 @@ def _chosen(client: "MlflowClient", model: str | None) -> str:
     if model is None and len(names) == 1:
         return names[0]
     raise BadInput(
-        f"--model must name a registered model, got {model or 'none'}. Choose one of: {', '.join(names)}."
+        f"--model must name a registered model, got {model or 'none'}.{did_you_mean(model or '', names)} "
+        f"Choose one of: {', '.join(names)}."
     )
 
 

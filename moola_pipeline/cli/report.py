@@ -21,7 +21,7 @@ def report(in_browser: bool, as_json: bool) -> None:
     """Show the scores of the last run and the path of its report."""
     folder = latest_report_folder(Home.resolve())
     data = read_report(folder)
-    page = folder / "report.html"
+    page = (folder / "report.html").resolve()
     if in_browser:
         webbrowser.open(page.as_uri())
     if as_json:

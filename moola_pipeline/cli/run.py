@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from moola_pipeline.cli.durations import expected_seconds
 from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
 from moola_pipeline.cli.options import (
     choose_annotator,
@@ -22,6 +24,7 @@ from moola_pipeline.cli.options import (
     split_options,
 )
 from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.progress import busy, run_progress
 from moola_pipeline.cli.signals import repeat_interrupt
 from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
 from moola_pipeline.storage.atomic_write import locked
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from filelock import FileLock
 
+    from moola_pipeline.cli.progress import RunProgress
     from moola_pipeline.resources.pipeline import Pipeline
     from moola_pipeline.staleness.plan import Step
 
@@ -71,8 +75,6 @@ def run(
     trains no model: it compares pretraining methods at several numbers of labels and takes hours. An
     interrupted study resumes.
     """
-    from moola_pipeline.resources.instance import open_instance, prepare_instance
-
     home = Home.resolve()
     if profile == "study":
         from moola_pipeline.cli.study import run_study
@@ -84,21 +86,29 @@ def run(
         with exclusive_run(home):
             run_study(home, market, scenario, device, force, as_json)
         return
-    prepare_instance(home)
-    quiet_libraries()
     started = time.monotonic()
-    from moola_pipeline.resources.instance import await_runs, await_slots, release_stale_runs
-    from moola_pipeline.resources.pipeline import Pipeline
-    from moola_pipeline.staleness.plan import everything, plan
-    from moola_pipeline.tracking.recorded_files import verify_champion
+    with busy("Loading Dagster"):
+        from moola_pipeline.resources.instance import (
+            await_runs,
+            await_slots,
+            open_instance,
+            prepare_instance,
+            release_stale_runs,
+        )
+        from moola_pipeline.resources.pipeline import Pipeline
+        from moola_pipeline.staleness.plan import everything, plan
+        from moola_pipeline.tracking.recorded_files import verify_champion
 
+        prepare_instance(home)
+        quiet_libraries()
     with exclusive_run(home), open_instance(home) as instance:
-        # Resolve `auto` now: bars or labels added during the run must not change its market.
-        chosen = _resolved(Pipeline(**chosen_pipeline(profile, market, scenario)))
-        pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
-        choose_annotator(pipeline.chosen_market(), annotator, definition)
-        split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
-        steps = everything("--force") if force else _plan(plan, instance, pipeline)
+        with busy("Comparing bars, labels, settings and code with the last run"):
+            # Resolve `auto` now: bars or labels added during the run must not change its market.
+            chosen = _resolved(Pipeline(**chosen_pipeline(profile, market, scenario)))
+            pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
+            choose_annotator(pipeline.chosen_market(), annotator, definition)
+            split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
+            steps = everything("--force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
             _show_plan(pipeline, steps)
@@ -109,7 +119,11 @@ def run(
             await_runs(instance, lambda line: click.echo(line, err=True))
             await_slots(instance, lambda line: click.echo(line, err=True))
             compute = {"device": device, "tf32": tf32, "processes": processes}
-            _materialize(instance, stale, chosen, compute)
+            expected = expected_seconds(instance, pipeline, stale)
+            if not as_json:
+                click.echo(expected.shown)
+            with run_progress(expected.by_asset, as_json) as progress:
+                _materialize(instance, stale, chosen, compute, progress)
     _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
     verify_champion(home, pipeline.chosen_market().model_name)  # even if nothing was rebuilt
 
@@ -180,14 +194,18 @@ def _materialize(
     assets: list[str],
     pipeline_config: dict[str, str],
     compute_config: dict[str, Any],
+    progress: "RunProgress",
 ) -> None:
     import dagster as dg
+    from dagster._core.utils import make_new_run_id
 
-    from moola_pipeline.assets.stage import finish
+    from moola_pipeline.assets.stage import progress_to
     from moola_pipeline.definitions import defs
     from moola_pipeline.resources.instance import run_tags
 
     raised: dict[str, BaseException] = {}
+    run_id = make_new_run_id()
+    instance.add_event_listener(run_id, partial(_show_step, progress))
 
     @dg.failure_hook
     def keep_exception(context: dg.HookContext) -> None:
@@ -196,9 +214,10 @@ def _materialize(
     # No retries, unlike train_job: the user is waiting and can act on the error.
     job = defs.resolve_implicit_global_asset_job_def().with_hooks({keep_exception})
     try:
-        with repeat_interrupt():
+        with progress_to(progress), repeat_interrupt():
             result = job.execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
                 tags=run_tags(),
                 run_config={
@@ -212,18 +231,37 @@ def _materialize(
             )
     except dg.DagsterExecutionInterruptedError:
         raise KeyboardInterrupt from None
-    finally:
-        finish()
     if not result.success:
         raise click.Abort if _interrupted(result) else _failed_check(result) or _fault(raised)
 
 
+def _show_step(progress: "RunProgress", entry: "dg.EventLogEntry") -> None:
+    """Show that an asset begins, ends or fails, as Dagster records it."""
+    event = entry.dagster_event
+    if event is None or event.step_key is None:
+        return
+    if event.is_step_start:
+        progress.start_stage(event.step_key)
+    elif event.is_step_success or event.is_step_failure:
+        progress.end_stage(_failure(event))
+
+
+def _failure(event: "dg.DagsterEvent") -> str:
+    """How a step ended, if not well."""
+    if not event.is_step_failure:
+        return ""
+    return "stopped" if _by_signal(event) else "failed"
+
+
 def _interrupted(result: Any) -> bool:
     """Whether a signal ended a step; Dagster then runs no failure hook."""
+    return any(event.is_step_failure and _by_signal(event) for event in result.all_events)
+
+
+def _by_signal(failure: "dg.DagsterEvent") -> bool:
     from dagster._core.execution.plan.objects import ErrorSource
 
-    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    return any(failure.error_source is ErrorSource.INTERRUPT for failure in failures)
+    return failure.step_failure_data.error_source is ErrorSource.INTERRUPT
 
 
 def _failed_check(result: Any) -> IntegrityError | None:
@@ -275,7 +313,8 @@ def _show_outcome(
     # A remote address may hold a password: never print it.
     uri = None if remote_tracking_uri() else tracking_uri(home)
     notebook = _notebook_lines(uri, market.model_name)
-    model = _registered(home, pipeline)
+    with busy("Reading the registry"):
+        model = _registered(home, pipeline)
     if as_json:
         facts = {
             "made": rebuilt,

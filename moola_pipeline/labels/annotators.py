@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moola_pipeline.bars.sessions import session_of
-from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.errors import BadInput, IntegrityError, did_you_mean
 from moola_pipeline.labels.schema import (
     COMPLETE,
     CONSENSUS,
@@ -109,6 +109,7 @@ def choose_labels(rows: pd.DataFrame, choice: LabelChoice) -> tuple[pd.DataFrame
         raise BadInput(
             f"Labels must be those of an annotator under a definition, got {choice.annotator or 'anybody'} "
             f"under {under}. There are {_listed(windows, names, definitions)}."
+            f"{did_you_mean(choice.annotator or '', set(names))}"
         )
     everybody = choice.annotator == CONSENSUS
     replayed = rows.loc[(rows["chosen"] == REPLAY) & (everybody | np.isin(names, names[wanted]))]

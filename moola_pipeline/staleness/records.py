@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
@@ -12,11 +13,11 @@ from dagster._core.storage.asset_check_execution_record import (
 from pydantic import ValidationError
 
 from moola_pipeline.staleness.fingerprints import FINGERPRINT, MADE_FROM, Ingredients
-from moola_pipeline.staleness.stages import INTEGRITY_CHECKS
+from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 
 DATA_VERSION = "dagster/data_version"
-MARKET = "market"
-"""Metadata key of a materialization's market."""
+MARKET, PROFILE = "market", "profile"
+"""Metadata keys of a materialization."""
 PAGE = 20
 
 
@@ -67,6 +68,24 @@ def recorded(
         unpassed,
         _made_from(metadata.get(MADE_FROM)),
     )
+
+
+class LastBuilt(NamedTuple):
+    """Market and profile of the last build in a home."""
+
+    market: str
+    profile: str
+
+
+def last_built(instance: dg.DagsterInstance) -> LastBuilt | None:
+    """Market and profile of the newest materialization of any asset; None if there is none."""
+    events = [instance.get_latest_materialization_event(dg.AssetKey(asset)) for asset in STAGES]
+    newest = max(filter(None, events), key=lambda event: event.timestamp, default=None)
+    if newest is None or newest.asset_materialization is None:
+        return None
+    metadata = newest.asset_materialization.metadata
+    market, profile = metadata.get(MARKET), metadata.get(PROFILE)
+    return LastBuilt(str(market.value), str(profile.value)) if market and profile else None
 
 
 def made_in(instance: dg.DagsterInstance, asset: str, market: str, run_id: str) -> bool:

@@ -27,7 +27,7 @@ class Home:
         """The chosen home, else the one in MOOLA_HOME, else the project root.
 
         Raises:
-            BadInput: If the path, or a parent of it, is a regular file, or cannot be written.
+            BadInput: If the path, or a parent of it, is a regular file.
         """
         named_by = "--home" if chosen else HOME_VARIABLE
         named = Path(chosen or os.environ.get(HOME_VARIABLE) or PROJECT_ROOT)
@@ -44,8 +44,6 @@ class Home:
                     raise BadInput(
                         f"{named_by} must be a folder, but {folder} is a file. Name another folder."
                     )
-                if not os.access(folder, os.W_OK | os.X_OK):
-                    raise BadInput(f"{named_by} must be writable, but {folder} is not. Name another folder.")
                 break
         return cls(root)
 

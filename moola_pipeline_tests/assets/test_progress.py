@@ -1,73 +1,39 @@
-"""Progress of a run: stage and epoch on a terminal, nothing on other outputs."""
-
-import os
-import pty
-import re
-import sys
-from collections.abc import Callable
+"""Progress of an asset reaches the listener of the run, and nothing else."""
 
 import pytest
 
-from moola_pipeline.assets import stage
+from moola_pipeline.assets.stage import progress_to, show_epoch, show_work
 
 
-def work() -> None:
-    stage.show_stage("pretrained_encoder")
-    stage.show_epoch(0, 3)
-    stage.show_epoch(1, 3, "loss 0.5000")
-    stage.show_epoch(2, 3, "loss 0.25")
-    stage.show_stage("finetuned_classifier")
-    stage.finish()
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def count(self, done: int, total: int, note: str) -> None:
+        self.heard.append((done, total, note))
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
 
 
-def shown_on_a_terminal(act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:
-    outer, inner = pty.openpty()
-    try:
-        with os.fdopen(inner, "w") as terminal, monkeypatch.context() as patched:
-            patched.setattr(sys, "stderr", terminal)
-            act()
-        return b"".join(iter(lambda: _read(outer), b"")).decode()
-    finally:
-        os.close(outer)
+def test_epochs_and_notes_reach_the_listener():
+    listener = Listener()
+    with progress_to(listener):
+        show_epoch(1, 3, "loss 0.5000")
+        show_epoch(2, 3)
+        show_work("untrained, epoch 4")
+    assert listener.heard == [(1, 3, "epoch 1/3  loss 0.5000"), (2, 3, "epoch 2/3"), "untrained, epoch 4"]
 
 
-def _read(terminal: int) -> bytes:
-    """The available bytes; empty after the end of the stream."""
-    try:
-        return os.read(terminal, 4096)
-    except OSError:
-        return b""
+def test_after_the_run_nobody_listens():
+    listener = Listener()
+    with pytest.raises(KeyboardInterrupt), progress_to(listener):
+        raise KeyboardInterrupt
+    show_epoch(1, 3)
+    assert listener.heard == []
 
 
-def test_nothing_is_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]):
-    work()
+def test_without_a_listener_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
+    show_epoch(1, 3, "loss 0.5000")
+    show_work("untrained")
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_terminal_shows_stage_epoch_time_left_and_loss(monkeypatch: pytest.MonkeyPatch):
-    lines = re.split(r"[\r\n]+", shown_on_a_terminal(work, monkeypatch))
-    steps = [line.rstrip() for line in lines if line.strip()]
-    assert steps[0] == "pretrained_encoder ..."
-    assert re.fullmatch(r"pretrained_encoder  epoch 1/3  \d+ s left  loss 0\.5000", steps[1])
-    assert re.fullmatch(r"pretrained_encoder  epoch 2/3  \d+ s left  loss 0\.25", steps[2])
-    assert re.fullmatch(r"pretrained_encoder  \d+\.\d s", steps[3])
-    assert steps[4] == "finetuned_classifier ..."
-    assert re.fullmatch(r"finetuned_classifier  \d+\.\d s", steps[5])
-
-
-def test_a_shorter_text_covers_the_longer_one_before_it(monkeypatch: pytest.MonkeyPatch):
-    parts = shown_on_a_terminal(work, monkeypatch).split("\r")
-    before, after = (next(part for part in parts if text in part) for text in ("loss 0.5000", "loss 0.25"))
-    assert len(after) == len(before)
-
-
-def test_each_finished_stage_keeps_its_line(monkeypatch: pytest.MonkeyPatch):
-    assert shown_on_a_terminal(work, monkeypatch).count("\n") == 2
-
-
-def test_finishing_without_a_stage_shows_nothing(monkeypatch: pytest.MonkeyPatch):
-    def nothing() -> None:
-        stage.finish()
-        sys.stderr.write("end")
-
-    assert shown_on_a_terminal(nothing, monkeypatch) == "end"

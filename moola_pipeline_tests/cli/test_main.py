@@ -64,6 +64,27 @@ def raising(fault: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("rnu",), "No such command 'rnu'. Did you mean 'run'?"),
+        (("bars", "rols"), "No such command 'rols'. Did you mean 'rolls'?"),
+        (("labels", "ad"), "No such command 'ad'. Did you mean 'add'?"),
+        (
+            ("status", "--maket", "auto"),
+            "No such option '--maket'. (Did you mean one of: '--home', '--market'?)",
+        ),
+        (("status", "--profile", "Dmo"), "'study'. Did you mean 'demo'?"),
+        (("status", "--scenario", "no-signal"), "Did you mean 'no_signal'?"),
+        (("xyzzy",), "No such command 'xyzzy'. Try"),
+    ],
+)
+def test_a_mistyped_word_names_the_nearest_one(words: tuple[str, ...], said: str):
+    result = call(*words)
+    assert result.exit_code == 2
+    assert said in complaint(result)
+
+
+@pytest.mark.parametrize(
     ("words", "commands"),
     [((), COMMANDS), (("bars",), BAR_COMMANDS), (("bars", "rolls"), ROLL_COMMANDS)],
     ids=["moola", "bars", "rolls"],
@@ -82,7 +103,8 @@ def test_help_lists_every_command_and_imports_nothing_heavy(
     assert listed == list(commands)
     assert not HEAVY & set(modules.split())
     imported = {name for name in modules.split() if name.startswith("moola_pipeline.cli.")}
-    assert imported <= {"moola_pipeline.cli.exit_codes", *(["moola_pipeline.cli.bars"] if words else [])}
+    light = {"moola_pipeline.cli.exit_codes", "moola_pipeline.cli.home_access"}
+    assert imported <= {*light, *(["moola_pipeline.cli.bars"] if words else [])}
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -247,11 +269,12 @@ def test_the_chosen_home_reaches_the_command_and_the_environment(
         lambda store: homes.append((Home(store.root.parents[1]), os.environ[HOME_VARIABLE])) or _Empty(),
     )
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
     option = ["--home", "mine"]
     result = call(*([] if behind else option), "bars", "list", *(option if behind else []))
     assert result.exit_code == 0
     assert homes == [(Home(tmp_path / "mine"), str(tmp_path / "mine"))]
-    assert not (tmp_path / "mine").exists()
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_the_variable_sets_the_home_without_an_option(isolated_home: Path):

@@ -325,7 +325,7 @@ def test_bars_added_during_a_run_do_not_change_its_market(
 ):
     choices = []
 
-    def materialize(_: object, __: object, chosen: dict[str, str], ___: object) -> None:
+    def materialize(_: object, __: object, chosen: dict[str, str], *others: object) -> None:
         choices.append(chosen)
 
     monkeypatch.setattr("moola_pipeline.cli.run._plan", lambda plan, *_: everything("not built yet"))

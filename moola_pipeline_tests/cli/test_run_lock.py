@@ -59,10 +59,10 @@ def test_verify_waits_for_a_run_that_has_not_written_its_checksums(tmp_path: Pat
     assert done[0].stdout.endswith("All files match their checksums.\n")
 
 
-def test_verify_creates_no_home(tmp_path: Path):
-    done = call("verify", home=tmp_path / "new")
+def test_verify_leaves_an_empty_home_empty(tmp_path: Path):
+    done = call("verify", home=tmp_path)
     assert (done.exit_code, done.stdout) == (0, "This home holds no files to check yet.\n")
-    assert not (tmp_path / "new").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_servers_listen_on_loopback_only():

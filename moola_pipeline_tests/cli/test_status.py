@@ -91,11 +91,45 @@ def test_a_missing_file_is_reported_and_rebuilt(smoke_copy: Home, lost: str, sta
     assert output["would_make"] == made_by_run(smoke_copy)
 
 
-def test_assets_of_another_profile_are_the_reason(smoke_home: Home):
-    lines = call("status", home=smoke_home.root).stdout.splitlines()
-    assert lines[1] == "market    SIMULATED bars, profile demo"
-    assert lines[-1] == "moola run would build all 9 assets: last built for simulated-smoke."
+def test_the_profile_that_ran_last_is_judged_and_the_plain_run_is_named(smoke_home: Home):
+    result = call("status", home=smoke_home.root)
+    lines = result.stdout.splitlines()
+    assert lines[1] == "market    SIMULATED bars, profile smoke"
+    assert lines[-3:] == [
+        "moola run --profile smoke would change nothing.",
+        "moola run without options takes SIMULATED bars, profile demo and would build 9 of 9 assets: last",
+        "  built for simulated-smoke.",
+    ]
     assert not (smoke_home.simulated / "full").exists()
+    output = facts(call("status", "--json", home=smoke_home.root))
+    assert (output["profile"], output["would_make"]) == ("smoke", [])
+    assert output["plain_run"]["profile"] == "demo"
+    assert output["plain_run"]["would_make"] == list(STAGES)
+
+
+def test_assets_of_another_profile_are_the_reason(smoke_home: Home):
+    lines = call("status", "--profile", "demo", home=smoke_home.root).stdout.splitlines()
+    assert lines[1] == "market    SIMULATED bars, profile demo"
+    assert lines[-1] == "moola run --profile demo would build all 9 assets: last built for simulated-smoke."
+
+
+def test_after_a_run_on_registered_bars_the_plain_run_takes_the_full_profile(registered_home: Home):
+    lines = call("status", home=registered_home.root).stdout.splitlines()
+    assert lines[1] == "market    registered NQ bars, profile smoke"
+    assert lines[-2] == "moola run --profile smoke would change nothing."
+    assert lines[-1] == (
+        "moola run without options takes registered NQ bars, profile full and would build 9 of 9 assets."
+    )
+
+
+def test_bars_without_labels_do_not_hide_the_simulated_run(smoke_copy: Home, registered_files: Path):
+    moola(smoke_copy, "bars", "add", registered_files / BARS)
+    lines = call("status", home=smoke_copy.root).stdout.splitlines()
+    assert lines[1] == "market    SIMULATED bars, profile smoke"
+    assert "moola run --profile smoke --market simulated would change nothing." in lines
+    assert "moola run without options: no labels are registered." in lines
+    assert lines[-1].split("  ")[1] == "moola labels add FILE"
+    assert facts(call("status", "--json", home=smoke_copy.root))["plain_run"]["lacks"] == "labels"
 
 
 def test_a_scenario_is_a_market_of_its_own(smoke_home: Home):

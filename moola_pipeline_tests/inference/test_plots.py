@@ -15,7 +15,15 @@ from matplotlib.dates import num2date
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
-from moola_pipeline.inference.plots import FALL, RISE, draw_expansions, draw_session, draw_swings
+from moola_pipeline.inference.plots import (
+    FALL,
+    RISE,
+    draw_expansions,
+    draw_session,
+    draw_sessions,
+    draw_swings,
+    draw_uncovered,
+)
 from moola_pipeline.plotting import picture_file
 
 PRICES = [[10, 12, 9, 11], [11, 14, 11, 13], [13, 13, 8, 9], [9, 10, 9, 9], [9, 13, 9, 12.5]]
@@ -90,6 +98,44 @@ def test_an_expansion_is_framed_around_its_bars_and_line_styles_tell_types_apart
     assert frame.get_width() * 24 * 60 == pytest.approx(2)
     assert len({it.get_linestyle() for it in frames.values()}) == 2
     assert [it.get_text() for it in axes.texts] == ["0.40", "0.83"]
+
+
+def test_uncovered_bars_are_shaded_with_their_number_and_reason():
+    figure, axes = draw_session(BARS, "a session")
+    times = BARS["timestamp"]
+    stretches = pd.DataFrame(
+        {"from": times.iloc[[0, 4]].array, "to": times.iloc[[1, 4]].array, "bars": [2, 1]}
+    )
+    draw_uncovered(axes, stretches, "no window")
+    shaded = [it for it in axes.patches if isinstance(it, Rectangle)]
+    begins = [pd.Timestamp(num2date(it.get_x())).round("s") for it in shaded]
+    assert begins == [times.iloc[row] - pd.Timedelta(seconds=30) for row in (0, 4)]
+    assert [it.get_width() * 24 * 60 for it in shaded] == pytest.approx([2, 1])
+    assert [it.get_text() for it in axes.texts] == ["2 bars not covered", "1 bars not covered"]
+    [legend] = figure.legends
+    assert [it.get_text() for it in legend.get_texts()] == ["no window"]
+
+
+def test_sessions_below_each_other_share_one_legend_and_the_width_of_the_longest():
+    later = bars_from("2025-01-07T15:00", PRICES * 276)
+    figure, (upper, lower) = draw_sessions([BARS, later], ["one", "two"])
+    for axes, bars in ((upper, BARS), (lower, later)):
+        draw_swings(axes, bars, SWINGS.iloc[:0] if axes is lower else SWINGS)
+        draw_uncovered(axes, pd.DataFrame({"from": [], "to": [], "bars": []}), "no window")
+    assert (upper.get_title(loc="left"), lower.get_title(loc="left")) == ("one", "two")
+    [legend] = figure.legends
+    names = [it.get_text() for it in legend.get_texts()]
+    assert len(names) == len(set(names)) == 3
+    assert figure.get_figwidth() == draw_session(later, "two")[0].get_figwidth()
+    assert figure.get_figheight() == 2 * draw_session(BARS, "one")[0].get_figheight()
+
+
+def test_the_axis_shows_the_chosen_zone():
+    figure, axes = draw_session(BARS, "a session", "Europe/Berlin")
+    assert axes.get_xlabel() == "Berlin time (CET, UTC+01:00), bar opens"
+    figure.draw_without_rendering()
+    marks = {text.get_text(): text.get_position()[0] for text in axes.get_xticklabels()}
+    assert pd.Timestamp(num2date(marks["16:00"])).round("s") == BARS["timestamp"].iloc[0]
 
 
 def test_no_line_joins_two_segments():

@@ -145,7 +145,7 @@ def test_the_command_ends_with_0_and_counts(changed: Home, tmp_path: Path):
     assert done.exit_code == 0
     assert facts(done)["sound"] is True
     assert facts(done)["proven"]["files of assets"] >= 13
-    empty = call("verify", home=tmp_path / "new")
+    empty = call("verify", home=tmp_path)
     assert (empty.exit_code, empty.stdout) == (0, "This home holds no files to check yet.\n")
 
 

@@ -1,6 +1,5 @@
 """The choice of the home, and its paths."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -87,27 +86,6 @@ def test_a_bad_variable_is_named_in_the_error(tmp_path: Path, monkeypatch: pytes
         Home.resolve()
 
     assert str(refused.value) == f"MOOLA_HOME must be a folder, but {file} is a file. Name another folder."
-
-
-def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and may(path, mode))
-    with pytest.raises(BadInput) as refused:
-        Home.resolve(tmp_path / "new")
-
-    assert str(refused.value) == f"--home must be writable, but {tmp_path} is not. Name another folder."
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
-def test_a_home_below_a_closed_folder_is_refused(tmp_path: Path):
-    closed = tmp_path / "closed"
-    (closed / "home").mkdir(parents=True)
-    closed.chmod(0)
-    try:
-        with pytest.raises(BadInput, match=f"^--home must be writable, but {closed} is not"):
-            Home.resolve(closed / "home")
-    finally:
-        closed.chmod(0o755)
 
 
 def test_a_user_that_does_not_exist_exits_2_and_is_named():
