@@ -52,7 +52,7 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
     import pandas as pd
 
     from moola_pipeline.instrument_data import choose_instrument_data, choose_profile
-    from moola_pipeline.label_choice.trees import MIN_EACH_TYPE, can_learn
+    from moola_pipeline.label_choice.trees import MIN_EACH_TYPE, can_learn, type_counts
     from moola_pipeline.labels.placement import split_labels
     from moola_pipeline.labels.spans import labeled_windows
     from moola_pipeline.labels.splits import resolve_dates, training_rows_end
@@ -67,10 +67,10 @@ def load_choice_data(home: Home, profile: str, market: str, scenario: str | None
     dates = resolve_dates(instrument.splits, frame)
     train = labeled_windows(frame, "train")
     if not can_learn(train):
-        n_second = int(train.spans.type.sum())
+        first, second = type_counts(train)
         raise BadInput(
             f"The training period, to {dates.train_end}, must hold at least {MIN_EACH_TYPE} labeled "
-            f"expansions of each type, got {len(train.spans.type) - n_second} and {n_second}. "
+            f"expansions of each type, got {first} and {second}. "
             "Label more windows, then run: moola labels add FILE"
         )
     arrays = MarketArrays.from_table(table, instrument.instrument.tick_points)

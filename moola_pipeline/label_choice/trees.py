@@ -53,8 +53,12 @@ class ScoredProposals(NamedTuple):
 
 def can_learn(train: LabeledWindows) -> bool:
     """Whether labels hold enough expansions of each type for `fit_trees`."""
-    counts = np.bincount(train.spans.type, minlength=len(TYPES))
-    return bool(counts.min() >= MIN_EACH_TYPE)
+    return min(type_counts(train)) >= MIN_EACH_TYPE
+
+
+def type_counts(train: LabeledWindows) -> list[int]:
+    """Labeled expansions of each of TYPES; those of unknown type are none of them."""
+    return [int(np.count_nonzero(train.spans.type == number)) for number in range(len(TYPES))]
 
 
 def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> LabelTrees:
@@ -69,8 +73,9 @@ def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> Lab
         ValueError: If a type has fewer than MIN_EACH_TYPE expansions.
     """
     if not can_learn(train):
-        counts = np.bincount(train.spans.type, minlength=len(TYPES)).tolist()
-        raise ValueError(f"labels must hold at least {MIN_EACH_TYPE} expansions of each type, got {counts}")
+        raise ValueError(
+            f"labels must hold at least {MIN_EACH_TYPE} expansions of each type, got {type_counts(train)}"
+        )
     beta = FinetuneSettings().proposal_beta
     proposer = fit_proposer(market.measure_spans(train.bar0), train.spans, beta)
     return LabelTrees(
