@@ -7,6 +7,8 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +20,7 @@ from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
     from moola_pipeline.labeler.opening import OpenedLabeler
+    from moola_pipeline.models.expansion_model import ExpansionModel
 
 PORT = 8400
 SPLIT_NAMES = ("train", "validation", "test")
@@ -35,6 +38,16 @@ SPLIT_NAMES = ("train", "validation", "test")
 )
 @click.option("--session", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Mark a whole session.")
 @click.option(
+    "--doubtful", "listed", flag_value="doubtful", help="Look again at labels that trees contradict."
+)
+@click.option(
+    "--disagree", "listed", flag_value="disagree", help="Look again where another annotator differs."
+)
+@click.option(
+    "--review", "listed", flag_value="review", help="Go through the champion's newest marks and near misses."
+)
+@click.option("--alike", metavar="WINDOW", help="Label windows like a labeled one.")
+@click.option(
     "--port", type=click.IntRange(1, 65_535), help=f"Port of the page.  [default: the first free from {PORT}]"
 )
 @click.option("--open/--no-open", "open_page", default=True, help="Open the page in the browser.")
@@ -46,6 +59,7 @@ def label(
     windows: int | None,
     annotator: str | None,
     definition: int | None,
+    session: datetime | None,
     port: int | None,
     open_page: bool,
     as_json: bool,
@@ -62,8 +76,14 @@ def label(
         raise BadInput(f"--port must be free, but another program listens on {port}. Choose another one.")
     from moola_pipeline.labeler.opening import LabelRequest, open_labeler
 
-    request = LabelRequest(annotator or getpass.getuser(), definition, split, windows, lists["session"])
-    _serve(open_labeler(home, request), port or next_free(PORT), open_page, as_json)
+    request = LabelRequest(annotator or getpass.getuser(), definition, split, windows, session, **lists)
+    given = [name for name, value in {"--for": split, "--session": session, **lists}.items() if value]
+    if len(given) > 1:
+        raise BadInput(
+            "Only one of --for, --session, --alike and the lists may be given. Leave the others out."
+        )
+    opened = open_labeler(home, request, lambda: _champion(home))
+    _serve(opened, port or next_free(PORT), open_page, as_json)
 
 
 def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -> None:
@@ -71,7 +91,7 @@ def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -
 
     token = secrets.token_urlsafe(24)
     link = f"http://{LOOPBACK}:{port}/{token}/"
-    app = make_app(opened.session, opened.surroundings(_no_marks), token, port)
+    app = make_app(opened.session, opened.surroundings(), token, port)
     lines = [
         f"Label at  {link}",
         "The link is for this start only. Ctrl-C ends; all that is shown as saved is kept.",
@@ -83,8 +103,18 @@ def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -
     server_of(app, port).run()
 
 
-def _no_marks(_: int) -> list[dict[str, Any]]:
-    raise BadInput("There must be a champion to show its marks, but there is none. Run: moola run")
+@cache
+def _champion(home: Home) -> "ExpansionModel":
+    from moola_pipeline.bars.store import home_instrument
+    from moola_pipeline.cli.run import quiet_libraries
+    from moola_pipeline.tracking.registry import champion_version, load_version
+    from moola_pipeline.tracking.runs import has_store
+
+    quiet_libraries()
+    name = f"moola-{home_instrument(home).lower()}"
+    if not has_store(home) or champion_version(home, name) is None:
+        raise BadInput("There must be a champion to show its marks, but there is none. Run: moola run")
+    return load_version(home, f"models:/{name}@champion")[0]
 
 
 def _has_browser() -> bool:

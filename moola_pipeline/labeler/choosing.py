@@ -30,6 +30,10 @@ CANDIDATES = 4_000
 class Chooser(Protocol):
     """A source of windows."""
 
+    def owns(self, window: LabelWindow) -> bool:
+        """Whether an open window is one of its own, to be shown again until it is saved."""
+        ...
+
     def next(self, journal: Journal, opened: Sequence[LabelWindow]) -> LabelWindow | None:
         """The next window, given all judgments and the windows opened before; None at the end."""
         ...
@@ -40,6 +44,10 @@ class ListedWindows:
 
     def __init__(self, windows: Sequence[LabelWindow]) -> None:
         self.windows = windows
+
+    def owns(self, window: LabelWindow) -> bool:
+        """Whether the window is in the list."""
+        return any(window.name == listed.name for listed in self.windows)
 
     def next(self, journal: Journal, opened: Sequence[LabelWindow]) -> LabelWindow | None:
         """The first one that has not been opened."""
@@ -113,6 +121,10 @@ class MixedWindows:
             if window is not None:
                 return window
         return None
+
+    def owns(self, window: LabelWindow) -> bool:
+        """Whether the window was drawn, from a split that is drawn from."""
+        return not window.visit and window.chosen != REPLAY and self.only in (None, window.split)
 
     def has_room(self, split: str, journal: Journal) -> bool:
         """Whether a window can be drawn from a split."""

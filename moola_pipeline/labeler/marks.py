@@ -1,9 +1,11 @@
 """What an annotator marks in a window, as the page sends it; and the judgment that it becomes."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,6 +81,9 @@ class LabelWindow:
         split: train, validation, test or unused.
         before: What is registered for it, or proposed by a model; marked when it opens.
         note: Shown beside the chart.
+        said: Marks of others, by who made them: drawn beside the annotator's own.
+        visit: Name of the list that it was opened from; empty for drawn windows.
+        shows_model: Whether a model's marks are shown with it.
     """
 
     window_id: str
@@ -88,11 +93,33 @@ class LabelWindow:
     split: str = "train"
     before: WindowMarks = NO_MARKS
     note: str = ""
+    said: tuple[tuple[str, WindowMarks], ...] = ()
+    visit: str = ""
+    shows_model: bool = False
 
     @property
     def name(self) -> str:
-        """Window and pass as one word."""
-        return f"{self.window_id}/{self.pass_number}"
+        """Window, pass and visit as one word."""
+        return "/".join([self.window_id, str(self.pass_number), *([self.visit] if self.visit else [])])
+
+    def record(self) -> dict[str, Any]:
+        """As JSON data."""
+        said = [[name, marks.model_dump(mode="json")] for name, marks in self.said]
+        return {**vars(self), "before": self.before.model_dump(mode="json"), "said": said}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "LabelWindow":
+        """The inverse of `record`.
+
+        Raises:
+            TypeError, ValueError: If it is none.
+        """
+        said = tuple((str(name), _marks(marks)) for name, marks in record["said"])
+        return cls(**{**record, "before": _marks(record["before"]), "said": said})
+
+
+def _marks(record: Any) -> WindowMarks:
+    return WindowMarks.model_validate_json(json.dumps(record))
 
 
 @dataclass(frozen=True)

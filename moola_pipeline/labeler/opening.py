@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from moola_pipeline.bars.instruments import INSTRUMENTS
@@ -13,22 +12,31 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labeler.chart_bars import ChartBars
-from moola_pipeline.labeler.choosing import Chooser, ListedWindows, MixedWindows, SplitRows, window_name
+from moola_pipeline.labeler.choosing import ListedWindows, MixedWindows, SplitRows
 from moola_pipeline.labeler.doubt_ranking import DoubtRanking
 from moola_pipeline.labeler.drafts import require_annotator
-from moola_pipeline.labeler.marks import Annotating, LabelWindow
+from moola_pipeline.labeler.marks import Annotating
 from moola_pipeline.labeler.progress import progress_facts
+from moola_pipeline.labeler.reopened import (
+    LISTS,
+    LabeledBars,
+    alike_windows,
+    model_spans,
+    reviewed_windows,
+    session_windows,
+)
 from moola_pipeline.labeler.server import Surroundings
 from moola_pipeline.labeler.session import LabelingSession
 from moola_pipeline.labels.chosen_splits import read_split_choice
 from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts
 from moola_pipeline.labels.judgments import frame_of
 from moola_pipeline.labels.registry import open_judgments
-from moola_pipeline.labels.schema import REPLAY
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, resolve_dates
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
-from moola_pipeline.windows.dense import scan_windows
+
+if TYPE_CHECKING:
+    from moola_pipeline.models.expansion_model import ExpansionModel
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class LabelRequest:
         split: The one split to draw from; None for all.
         windows: Windows to save before the session ends; None: no end.
         session: Trading day to mark whole; None to draw windows.
+        listed: doubtful, disagree or review: the list to open; None for drawn windows.
+        alike: Labeled window whose like are opened; None for others.
     """
 
     annotator: str
@@ -48,6 +58,8 @@ class LabelRequest:
     split: str | None = None
     windows: int | None = None
     session: datetime | None = None
+    listed: Literal["doubtful", "disagree", "review"] | None = None
+    alike: str | None = None
 
 
 @dataclass
@@ -58,14 +70,14 @@ class OpenedLabeler:
     session: LabelingSession
     mixed: MixedWindows
     ranking: DoubtRanking
+    data: LabeledBars
+    champion: Callable[[], "ExpansionModel"]
 
-    def surroundings(self, model: Callable[[int], list[dict[str, Any]]]) -> Surroundings:
-        """What the page can ask for.
-
-        Args:
-            model: Marks of the champion in a window, by the row of its bar 0.
-        """
-        return Surroundings(self.heading, self.progress, self.define, model, self.next_run, self.start_run)
+    def surroundings(self) -> Surroundings:
+        """What the page can ask for."""
+        return Surroundings(
+            self.heading, self.progress, self.define, self.model, self.next_run, self.start_run
+        )
 
     def heading(self) -> dict[str, Any]:
         """Annotator, definition and its text, and whether the first-use page comes first."""
@@ -89,6 +101,10 @@ class OpenedLabeler:
         self.ranking.refresh(frame_of(own), len(self.session.journal.judgments))
         return progress_facts(self.mixed.counts(self.session.journal))
 
+    def model(self, bar0: int) -> list[dict[str, Any]]:
+        """Marks of the champion in the window at a row."""
+        return [span.model_dump(mode="json") for span in model_spans(self.data, self.champion(), bar0)]
+
     def define(self, text: str) -> int:
         """Keep a definition; the first text is that of the labels made now."""
         return add_definition(self.store.labels, text)
@@ -102,8 +118,15 @@ class OpenedLabeler:
         raise BadInput("Start it in a terminal: moola run")
 
 
-def open_labeler(home: Home, request: LabelRequest) -> OpenedLabeler:
+def open_labeler(
+    home: Home, request: LabelRequest, champion: Callable[[], "ExpansionModel"] | None = None
+) -> OpenedLabeler:
     """Open the labeler of a home.
+
+    Args:
+        home: With registered bars.
+        request: What the user asked for.
+        champion: Loads the model that serves.
 
     Raises:
         BadInput: If no bars are registered, the definition does not exist, or no window can be drawn.
@@ -128,13 +151,35 @@ def open_labeler(home: Home, request: LabelRequest) -> OpenedLabeler:
     ranking = DoubtRanking(table, instrument.tick_points, settings)
     rows = SplitRows.of(table, settings)
     mixed = MixedWindows(bars, rows, who, request.split, lambda: ranking.rows)
-    if request.session is None:
-        _require_room(mixed, open_judgments(store.labels, bars.opened).journal, settings)
-    chooser: Chooser = (
-        mixed if request.session is None else _session_windows(request.session, bars, rows, who)
-    )
-    session = LabelingSession(bars, store.labels, who, chooser, request.windows)
-    return OpenedLabeler(store, session, mixed, ranking)
+    known = open_judgments(store.labels, bars.opened)
+    facts = (instrument.tick_points, known.journal.numbers())
+    data = LabeledBars(table, bars, frame_of(known.rows), who, settings, *facts)
+    chooser = _listed(request, data, champion or _no_champion)
+    if chooser is None:
+        _require_room(mixed, known.journal, settings)
+    session = LabelingSession(bars, store.labels, who, chooser or mixed, request.windows)
+    return OpenedLabeler(store, session, mixed, ranking, data, champion or _no_champion)
+
+
+def _listed(
+    request: LabelRequest, data: LabeledBars, champion: Callable[[], "ExpansionModel"]
+) -> ListedWindows | None:
+    """The windows that a request lists; None if they are to be drawn."""
+    if request.session is not None:
+        return ListedWindows(session_windows(data, request.session))
+    if request.alike is not None:
+        return ListedWindows(alike_windows(data, request.alike))
+    match request.listed:
+        case "review":
+            return ListedWindows(reviewed_windows(data, champion()))
+        case None:
+            return None
+        case listed:
+            return ListedWindows(LISTS[listed](data))
+
+
+def _no_champion() -> "ExpansionModel":
+    raise BadInput("There must be a champion to show its marks, but there is none. Run: moola run")
 
 
 def _fixed(settings: SplitSettings, bars: ChartBars) -> SplitSettings:
@@ -155,25 +200,3 @@ def _require_room(mixed: MixedWindows, journal: Any, settings: SplitSettings) ->
             f"({settings.shown}). {remedy} the splits: moola run --train-end DATE --validation-end DATE "
             "--test-end DATE"
         )
-
-
-def _session_windows(day: datetime, bars: ChartBars, rows: SplitRows, who: Annotating) -> ListedWindows:
-    """Windows whose bars 30-74 cover a trading day, in order."""
-    wanted = np.datetime64(day.date(), "D")
-    first, end = (int(np.searchsorted(bars.session, wanted, side=side)) for side in ("left", "right"))
-    bar0, _ = scan_windows(bars.segment[first:end])
-    if not len(bar0):
-        raise BadInput(f"--session must be a trading day with bars, got {wanted}. List them: moola bars list")
-    note = f"whole session {wanted}: used for training only"
-    return ListedWindows(
-        [
-            LabelWindow(
-                f"{window_name(who, bars, int(row))}-replay",
-                bars.stamp(int(row)),
-                REPLAY,
-                split=rows.split_of(int(row)),
-                note=note,
-            )
-            for row in bar0 + first
-        ]
-    )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class LabelingSession:
         self._history: list[Change] = []
         self._done = 0
         self._left = limit
+        self._visited: set[str] = set()
         self._unwritten: list[dict[str, Any]] = []
         self._known = open_judgments(folder, bars.opened)
         self._drafts = DraftJournal(folder, who)
@@ -149,6 +150,7 @@ class LabelingSession:
         opened = self.shown()
         if missing := opened.marks.missing:
             raise BadInput(missing)
+        self._visited.add(opened.window.name)
         if opened.status != SAVED:
             how = {"seconds": round(seconds, 1), "context": context}
             self._act({"kind": "save", "window": self.current, **how})
@@ -204,6 +206,7 @@ class LabelingSession:
             "marks": opened.marks.model_dump(mode="json"),
             "status": opened.status,
             "note": opened.window.note,
+            "said": [[name, marks.model_dump(mode="json")["spans"]] for name, marks in opened.window.said],
         }
         if with_view:
             facts["view"] = self.bars.view(self._bar0(opened.window))
@@ -235,14 +238,15 @@ class LabelingSession:
     def _apply(self, action: Mapping[str, Any]) -> None:
         match action["kind"]:
             case "open":
-                window = _window_of(action["window"])
+                window = LabelWindow.of_record(action["window"])
                 saved = SavedMarks(window.before) if action["registered"] else None
-                self._show(OpenedWindow(window, window.before, saved))
+                self._show(OpenedWindow(window, window.before, saved, window.shows_model))
             case "marks":
                 marks = WindowMarks.model_validate_json(json.dumps(action["marks"]))
                 self._change(action["window"], marks=marks)
             case "save":
                 before = self.windows[action["window"]]
+                self._visited.add(action["window"])
                 how = (action["seconds"], action["context"], before.saw_model)
                 self._change(action["window"], saved=SavedMarks(before.marks, *how))
             case "saw":
@@ -321,7 +325,7 @@ class LabelingSession:
         """Show the next window that is not saved, else a new one."""
         names = [*self.windows]
         start = names.index(after) + 1 if after is not None else 0
-        waiting = [name for name in names[start:] + names[:start] if self.windows[name].status != SAVED]
+        waiting = [name for name in names[start:] + names[:start] if self._is_waiting(name)]
         if self._left is not None and self._left <= 0:
             self.current = None
         elif waiting:
@@ -335,10 +339,16 @@ class LabelingSession:
                 self._act(
                     {
                         "kind": "open",
-                        "window": asdict(window) | {"before": window.before.model_dump(mode="json")},
+                        "window": window.record(),
                         "registered": held is not None and held.why != WITHDRAWN,
                     }
                 )
+
+    def _is_waiting(self, name: str) -> bool:
+        """Whether a window is to be judged still, in this session."""
+        opened = self.windows[name]
+        is_open = opened.status != SAVED or (opened.window.visit and name not in self._visited)
+        return bool(is_open) and self.chooser.owns(opened.window)
 
     def _bar0(self, window: LabelWindow) -> int:
         return self.bars.row_at(window.opened_at) or 0
@@ -347,7 +357,3 @@ class LabelingSession:
 def _content(judgment: Judgment) -> tuple:
     """What two judgments must have in common to be the same."""
     return judgment.spans, judgment.grade, judgment.looked_from, judgment.why == WITHDRAWN
-
-
-def _window_of(record: Mapping[str, Any]) -> LabelWindow:
-    return LabelWindow(**{**record, "before": WindowMarks.model_validate_json(json.dumps(record["before"]))})

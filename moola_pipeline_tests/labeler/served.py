@@ -79,7 +79,7 @@ class Served:
 def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     """Serve the labeler of a home in a thread."""
     opened, port = open_labeler(home, request), next_free(18_400)
-    app = make_app(opened.session, opened.surroundings(lambda _: []), TOKEN, port)
+    app = make_app(opened.session, opened.surroundings(), TOKEN, port)
     server = server_of(app, port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

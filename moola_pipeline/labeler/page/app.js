@@ -118,7 +118,7 @@ function draw() {
   const { window } = page.state;
   if (!window || !page.view) return;
   const pending = page.pending === null ? null : { start: Math.min(page.pending, page.cursor), end: Math.max(page.pending, page.cursor), type: null };
-  chart.draw(marks().spans, page.selected, pending, page.cursor, page.model);
+  chart.draw(marks().spans, page.selected, pending, page.cursor, [...window.said, ["model", page.model]]);
   element("where").textContent = `${page.view.session}  ·  window ${window.number}`;
   element("note").textContent = window.note;
   readout(pending ?? spanUnderCursor());

@@ -1,6 +1,6 @@
 // What is drawn behind the candles: the part to judge, the marks, and the bar of the cursor.
 
-/** @typedef {{from: number, to: number, color: string, fill: number, edge?: number, dashed?: boolean, label?: string, low?: boolean}} Band */
+/** @typedef {{from: number, to: number, color: string, fill: number, edge?: number, dashed?: boolean, label?: string, low?: boolean, row?: number}} Band */
 
 const LABEL_FONT = "600 11px system-ui, sans-serif";
 
@@ -61,7 +61,7 @@ export class Bands {
         }
         if (band.label) {
           context.font = LABEL_FONT;
-          context.fillText(band.label, left + 4, band.low ? mediaSize.height - 6 : 14);
+          context.fillText(band.label, left + 4, band.low ? mediaSize.height - 6 : 14 + 15 * (band.row ?? 0));
         }
         context.restore();
       }

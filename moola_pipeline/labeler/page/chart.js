@@ -78,9 +78,9 @@ export class WindowChart {
 
   /**
    * @param {Span[]} spans @param {Span | null} selected @param {Span | null} pending
-   * @param {number} cursor @param {Span[]} model
+   * @param {number} cursor @param {[string, Span[]][]} said  marks of others, by who made them
    */
-  draw(spans, selected, pending, cursor, model) {
+  draw(spans, selected, pending, cursor, said) {
     if (!this.view) return;
     const { first, core } = this.view;
     const at = (/** @type {number} */ bar) => bar - first;
@@ -88,7 +88,9 @@ export class WindowChart {
     const named = (/** @type {Span} */ span) => `${span.type?.[0].toUpperCase() ?? "?"} ${span.start}–${span.end}`;
     this.bands.show([
       { from: at(core[0]), to: at(core[1]), color: color("core-edge"), fill: 0.14, edge: 1, label: `judge what starts in bars ${core[0]}–${core[1]}`, low: true },
-      ...model.map((span) => band(span, { color: color("model"), fill: 0.1, edge: 1.5, dashed: true, label: `model ${named(span)}` })),
+      ...said.flatMap(([name, marks]) =>
+        marks.map((span) => band(span, { color: color("model"), fill: 0.1, edge: 1.5, dashed: true, label: `${name} ${named(span)}`, row: 1 })),
+      ),
       ...spans.map((span) => band(span, { color: color(span.type ?? "open"), fill: span === selected ? 0.3 : 0.18, edge: span === selected ? 2 : 1, label: named(span) })),
       ...(pending ? [band(pending, { color: color("open"), fill: 0.15, edge: 1, dashed: true })] : []),
       { from: at(cursor), to: at(cursor), color: color("text"), fill: 0.14 },
