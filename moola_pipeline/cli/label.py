@@ -74,6 +74,7 @@ def label(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if port is not None and not is_free(port):
         raise BadInput(f"--port must be free, but another program listens on {port}. Choose another one.")
+    from moola_pipeline.cli.label_run import LabelRun
     from moola_pipeline.labeler.opening import LabelRequest, open_labeler
 
     request = LabelRequest(annotator or getpass.getuser(), definition, split, windows, session, **lists)
@@ -82,8 +83,12 @@ def label(
         raise BadInput(
             "Only one of --for, --session, --alike and the lists may be given. Leave the others out."
         )
-    opened = open_labeler(home, request, lambda: _champion(home))
-    _serve(opened, port or next_free(PORT), open_page, as_json)
+    learning = LabelRun(home)
+    try:
+        opened = open_labeler(home, request, learning, lambda: _champion(home))
+        _serve(opened, port or next_free(PORT), open_page, as_json)
+    finally:
+        learning.close()
 
 
 def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
             as_json,
         )
         return
-    steps = _planned(home, pipeline)
+    steps = planned_steps(home, pipeline)
     choices = {"--profile": profile, "--market": market, "--scenario": scenario or "auto"}
     options = [f"{name} {choice}" for name, choice in choices.items() if choice != "auto"]
     command = " ".join(["moola run", *options])
@@ -62,7 +62,7 @@ def _missing_data(home: Home, market: str, scenario: str | None) -> dict[str, An
     return {"lacks": lacks, "next": steps, "lines": lines}
 
 
-def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
+def planned_steps(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; creates no Dagster database."""
     from moola_pipeline.resources.instance import open_instance, prepare_instance
     from moola_pipeline.staleness.plan import nothing_made, plan

@@ -1,9 +1,9 @@
 """What `moola label` opens: bars, annotator, definition, and the windows that were asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pandas as pd
 
@@ -62,6 +62,18 @@ class LabelRequest:
     alike: str | None = None
 
 
+class Learning(Protocol):
+    """The run that learns from the labels."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """`state` and `text` for the page."""
+        ...
+
+    def start(self) -> None:
+        """Start it."""
+        ...
+
+
 @dataclass
 class OpenedLabeler:
     """A labeling session and what its page shows around it."""
@@ -71,12 +83,13 @@ class OpenedLabeler:
     mixed: MixedWindows
     ranking: DoubtRanking
     data: LabeledBars
+    learning: Learning
     champion: Callable[[], "ExpansionModel"]
 
     def surroundings(self) -> Surroundings:
         """What the page can ask for."""
         return Surroundings(
-            self.heading, self.progress, self.define, self.model, self.next_run, self.start_run
+            self.heading, self.progress, self.define, self.model, self.learning.facts, self.learning.start
         )
 
     def heading(self) -> dict[str, Any]:
@@ -109,23 +122,19 @@ class OpenedLabeler:
         """Keep a definition; the first text is that of the labels made now."""
         return add_definition(self.store.labels, text)
 
-    def next_run(self) -> dict[str, Any]:
-        """What `moola run` would do."""
-        return {"text": "moola run learns from these labels.", "state": "none"}
-
-    def start_run(self) -> None:
-        """Start it."""
-        raise BadInput("Start it in a terminal: moola run")
-
 
 def open_labeler(
-    home: Home, request: LabelRequest, champion: Callable[[], "ExpansionModel"] | None = None
+    home: Home,
+    request: LabelRequest,
+    learning: Learning,
+    champion: Callable[[], "ExpansionModel"] | None = None,
 ) -> OpenedLabeler:
     """Open the labeler of a home.
 
     Args:
         home: With registered bars.
         request: What the user asked for.
+        learning: The run that learns from the labels.
         champion: Loads the model that serves.
 
     Raises:
@@ -158,7 +167,7 @@ def open_labeler(
     if chooser is None:
         _require_room(mixed, known.journal, settings)
     session = LabelingSession(bars, store.labels, who, chooser or mixed, request.windows)
-    return OpenedLabeler(store, session, mixed, ranking, data, champion or _no_champion)
+    return OpenedLabeler(store, session, mixed, ranking, data, learning, champion or _no_champion)
 
 
 def _listed(

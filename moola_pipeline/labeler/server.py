@@ -133,7 +133,10 @@ def make_app(session: LabelingSession, around: Surroundings, token: str, port: i
         return _file(request.path_params["name"])
 
     async def state(_: Request) -> Response:
-        return JSONResponse({"heading": dict(around.heading()), "next_run": dict(around.next_run())})
+        ended = session.current is None
+        return JSONResponse(
+            {"heading": dict(around.heading()), "next_run": dict(around.next_run()) if ended else {}}
+        )
 
     async def message(request: Request) -> Response:
         try:

@@ -26,6 +26,22 @@ TOKEN, TAB = "token-of-a-test", "tab-of-a-test"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+class NoRun:
+    """In place of the run that learns: counts how often it was started."""
+
+    started = 0
+
+    def facts(self) -> dict[str, Any]:
+        return {"state": "running" if self.started else "idle", "text": "moola run rebuilds 3 of 9 assets"}
+
+    def start(self) -> None:
+        self.started += 1
+
+
+def opened_labeler(home: Home, request: LabelRequest) -> OpenedLabeler:
+    return open_labeler(home, request, NoRun())
+
+
 @dataclass
 class Served:
     """A server in this process.
@@ -78,7 +94,7 @@ class Served:
 @contextmanager
 def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     """Serve the labeler of a home in a thread."""
-    opened, port = open_labeler(home, request), next_free(18_400)
+    opened, port = opened_labeler(home, request), next_free(18_400)
     app = make_app(opened.session, opened.surroundings(), TOKEN, port)
     server = server_of(app, port)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from moola_pipeline.labeler.marks import WITHDRAWN, marks_of
 from moola_pipeline.labels.registry import registered_judgments
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.labeler.conftest import ANN
-from moola_pipeline_tests.labeler.served import LabelerProcess, Served, serving
+from moola_pipeline_tests.labeler.served import LabelerProcess, NoRun, Served, serving
 
 WINDOWS = 20
 
@@ -311,6 +312,19 @@ def test_the_first_use_page_shows_six_examples_and_every_key(chromium, served: S
     page.wait_for_selector("#guide:not([open])", state="attached")
     assert served.opened.session.revision == 1
     context.close()
+
+
+def test_the_end_page_says_what_a_run_would_do_and_starts_it(chromium, home: Home):
+    with serving(home, replace(ANN, windows=1)) as served, tab(chromium, served.link) as page:
+        by_keyboard(page, [])
+        page.wait_for_selector("#start-run")
+        assert "moola run rebuilds 3 of 9 assets" in page.inner_text("#end")
+        page.click("#start-run")
+        page.wait_for_selector("#start-run", state="hidden")
+        assert isinstance(served.opened.learning, NoRun)
+        assert served.opened.learning.started == 1
+        page.keyboard.press("z")
+        page.wait_for_selector("#where:not(:empty)")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.label_choice import trees
 from moola_pipeline.labeler.marks import SpanMark, WindowMarks
-from moola_pipeline.labeler.opening import LabelRequest, open_labeler
+from moola_pipeline.labeler.opening import LabelRequest
 from moola_pipeline.labels.registry import AddSettings, add_labels, registered_judgments, registered_labels
 from moola_pipeline.labels.schema import FIRST_PASS
 from moola_pipeline.storage.home import Home
@@ -17,6 +17,7 @@ from moola_pipeline.training import proposer_fit, teachers
 from moola_pipeline.windows.window_geometry import CORE_BARS
 from moola_pipeline_tests.label_choice.conftest import LOOSE
 from moola_pipeline_tests.labeler.conftest import BARS
+from moola_pipeline_tests.labeler.served import opened_labeler
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_labels
 
 ANN = LabelRequest("ann")
@@ -48,7 +49,7 @@ def labeled(home: Home, tmp_path: Path) -> Home:
 
 def test_a_session_is_marked_whole_and_used_for_training_only(home: Home):
     day = datetime(2024, 9, 9)
-    session = open_labeler(home, replace(ANN, session=day)).session
+    session = opened_labeler(home, replace(ANN, session=day)).session
     starts = []
     while session.current is not None:
         starts.append(session.bars.row_at(session.shown().window.opened_at))
@@ -60,16 +61,16 @@ def test_a_session_is_marked_whole_and_used_for_training_only(home: Home):
     assert min(np.diff(starts)) <= CORE_BARS
     labels = registered_labels(registered_store(home).labels)
     assert set(labels["chosen"]) == {"replay"}
-    assert open_labeler(home, replace(ANN, session=day)).session.current is None
+    assert opened_labeler(home, replace(ANN, session=day)).session.current is None
 
 
 def test_a_day_without_bars_cannot_be_marked(home: Home):
     with pytest.raises(BadInput, match="--session must be a trading day with bars, got 2024-09-10"):
-        open_labeler(home, replace(ANN, session=datetime(2024, 9, 10)))
+        opened_labeler(home, replace(ANN, session=datetime(2024, 9, 10)))
 
 
 def test_windows_in_which_annotators_differ_open_with_the_marks_of_both(labeled: Home):
-    session = open_labeler(labeled, replace(ANN, listed="disagree")).session
+    session = opened_labeler(labeled, replace(ANN, listed="disagree")).session
     first = session.shown()
     ((name, theirs),) = first.window.said
     assert name == "bob"
@@ -88,7 +89,7 @@ def test_windows_in_which_annotators_differ_open_with_the_marks_of_both(labeled:
 def test_doubtful_windows_open_with_what_the_trees_suggest_and_enter_keeps_a_label(
     labeled: Home, quick_trees: None
 ):
-    session = open_labeler(labeled, replace(ANN, listed="doubtful")).session
+    session = opened_labeler(labeled, replace(ANN, listed="doubtful")).session
     assert session.shown().window.said[0][0] == "trees"
     assert "trees suggest" in session.shown().window.note
     assert session.shown().window.shows_model
@@ -101,7 +102,7 @@ def test_doubtful_windows_open_with_what_the_trees_suggest_and_enter_keeps_a_lab
 
 
 def test_windows_alike_are_unlabeled_training_windows(labeled: Home, quick_trees: None):
-    opened = open_labeler(labeled, replace(ANN, alike="w60"))
+    opened = opened_labeler(labeled, replace(ANN, alike="w60"))
     window = opened.session.shown().window
     assert (window.chosen, window.split) == ("alike", "train")
     labeled_rows = np.searchsorted(
@@ -109,23 +110,23 @@ def test_windows_alike_are_unlabeled_training_windows(labeled: Home, quick_trees
     )
     assert np.abs(labeled_rows - (opened.data.bars.row_at(window.opened_at) or 0)).min() >= 105
     with pytest.raises(BadInput, match="--alike must name a training window"):
-        open_labeler(labeled, replace(ANN, alike="w61"))
+        opened_labeler(labeled, replace(ANN, alike="w61"))
 
 
 def test_lists_need_labels_and_say_so(home: Home):
     for listed in ("doubtful", "disagree"):
         with pytest.raises(BadInput, match="got ann under definition 1"):
-            open_labeler(home, replace(ANN, listed=listed))
+            opened_labeler(home, replace(ANN, listed=listed))
     with pytest.raises(BadInput, match="There must be a champion"):
-        open_labeler(home, replace(ANN, listed="review"))
+        opened_labeler(home, replace(ANN, listed="review"))
 
 
 def test_a_list_does_not_show_windows_that_were_drawn_nor_the_reverse(labeled: Home):
-    drawn = open_labeler(labeled, ANN).session.current
-    listed = open_labeler(labeled, replace(ANN, listed="disagree")).session
+    drawn = opened_labeler(labeled, ANN).session.current
+    listed = opened_labeler(labeled, replace(ANN, listed="disagree")).session
     assert listed.current != drawn
     listed.mark(WindowMarks(spans=(SpanMark(start=33, end=36, type="unknown"),)))
-    assert open_labeler(labeled, ANN).session.current == drawn
-    again = open_labeler(labeled, replace(ANN, listed="disagree")).session
+    assert opened_labeler(labeled, ANN).session.current == drawn
+    again = opened_labeler(labeled, replace(ANN, listed="disagree")).session
     assert again.current == listed.current
     assert again.shown().status == "changed"
