@@ -45,6 +45,7 @@ COMMANDS = {
     ),
     "bars": LazyCommand("moola_pipeline.cli.bars", "bars", "Add bars and contract rolls, and list them."),
     "labels": LazyCommand("moola_pipeline.cli.labels", "labels", "Add and check labeled windows."),
+    "label": LazyCommand("moola_pipeline.cli.label", "label", "Label windows of bars in the browser."),
     "zigzag": LazyCommand("moola_pipeline.cli.zigzag", "zigzag", "List the swings of a file of bars."),
     "bench": LazyCommand(
         "moola_pipeline.cli.bench", "bench", "Measure speed, memory and the simulated market."

@@ -19,7 +19,7 @@ from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT
 
 DEBUG_VARIABLE = "MOOLA_DEBUG"
 _COMMANDS = re.compile(
-    r"(?<![\w-])moola (ablate|backup|bars|bench|doctor|labels|predict|registry|report|restore|run|selftest"
+    r"(?<![\w-])moola (ablate|backup|bars|bench|doctor|labels?|predict|registry|report|restore|run|selftest"
     r"|stability|status|study|ui|verify|zigzag)\b"
 )
 """Commands in error texts; `in_this_home` adds --home to them."""

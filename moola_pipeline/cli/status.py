@@ -48,7 +48,7 @@ def status(profile: str, market: str, scenario: str | None, as_json: bool) -> No
             as_json,
         )
         return
-    steps = _planned(home, pipeline)
+    steps = planned_steps(home, pipeline)
     facts = {**_facts(home, pipeline, steps), "command": f"moola run{_options_for(pipeline, chosen)}"}
     plain = _plain_run(home, pipeline) if last else None
     emit({**facts, "plain_run": plain}, [*_lines(facts, steps), *_plain_lines(plain)], as_json)
@@ -110,7 +110,7 @@ def _plain_run(home: Home, judged: "Pipeline") -> dict[str, Any] | None:
     plain = _plain_pipeline()
     if plain.label == judged.label:
         return None
-    steps = _planned(home, plain)
+    steps = planned_steps(home, plain)
     return {
         "market": plain.chosen_market().name,
         "simulated": plain.chosen_market().simulated,
@@ -149,7 +149,7 @@ def _missing_data(home: Home, market: str, scenario: str | None) -> dict[str, An
     return {"lacks": lacks, "next": steps, "lines": lines}
 
 
-def _planned(home: Home, pipeline: "Pipeline") -> list["Step"]:
+def planned_steps(home: Home, pipeline: "Pipeline") -> list["Step"]:
     """The plan of `moola run`; creates no Dagster database."""
     from moola_pipeline.resources.instance import open_instance, prepare_instance
     from moola_pipeline.staleness.plan import nothing_made, plan

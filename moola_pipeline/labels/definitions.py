@@ -10,6 +10,14 @@ from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 FOLDER = "definitions"
 REMEDY = "Restore it from a backup."
 MAX_CHARACTERS = 100_000
+SUGGESTED = """\
+An expansion is a surge: price moves one way for a few bars, clearly faster than in the bars around it.
+It starts at the first bar of the surge and ends at its last bar, before price stalls or turns.
+
+Consolidation: before it, price stood in a narrow range for about 15 bars.
+Retracement: before it, price had given back a part of a larger move, and the surge continues that move.
+Unknown: an expansion, but the type cannot be told. A single wide bar without others is no expansion."""
+"""A text to begin with; it counts only once it is added."""
 
 
 def definition_texts(folder: Path) -> dict[int, str]:

@@ -1,0 +1,211 @@
+"""What `moola label` opens: bars, annotator, definition, and the windows that were asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pandas as pd
+
+from moola_pipeline.bars.instruments import INSTRUMENTS
+from moola_pipeline.bars.manifest import read_bars
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
+from moola_pipeline.errors import BadInput
+from moola_pipeline.labeler.chart_bars import ChartBars
+from moola_pipeline.labeler.choosing import ListedWindows, MixedWindows, SplitRows
+from moola_pipeline.labeler.doubt_ranking import DoubtRanking
+from moola_pipeline.labeler.drafts import require_annotator
+from moola_pipeline.labeler.marks import Annotating
+from moola_pipeline.labeler.progress import progress_facts
+from moola_pipeline.labeler.reopened import (
+    LISTS,
+    LabeledBars,
+    alike_windows,
+    model_spans,
+    reviewed_windows,
+    session_windows,
+)
+from moola_pipeline.labeler.server import Surroundings
+from moola_pipeline.labeler.session import LabelingSession
+from moola_pipeline.labels.chosen_splits import read_split_choice
+from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts
+from moola_pipeline.labels.judgments import frame_of
+from moola_pipeline.labels.registry import open_judgments
+from moola_pipeline.labels.splits import SPLITS, SplitSettings, resolve_dates
+from moola_pipeline.settings import PROFILES
+from moola_pipeline.storage.home import Home
+
+if TYPE_CHECKING:
+    from moola_pipeline.models.expansion_model import ExpansionModel
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What the user asked for.
+
+    Attributes:
+        annotator: Who labels.
+        definition: Number; None for the newest.
+        split: The one split to draw from; None for all.
+        windows: Windows to save before the session ends; None: no end.
+        session: Trading day to mark whole; None to draw windows.
+        listed: doubtful, disagree or review: the list to open; None for drawn windows.
+        alike: Labeled window whose like are opened; None for others.
+    """
+
+    annotator: str
+    definition: int | None = None
+    split: str | None = None
+    windows: int | None = None
+    session: datetime | None = None
+    listed: Literal["doubtful", "disagree", "review"] | None = None
+    alike: str | None = None
+
+
+class Learning(Protocol):
+    """The run that learns from the labels."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """`state` and `text` for the page."""
+        ...
+
+    def start(self) -> None:
+        """Start it."""
+        ...
+
+
+@dataclass
+class OpenedLabeler:
+    """A labeling session and what its page shows around it."""
+
+    store: BarStore
+    session: LabelingSession
+    mixed: MixedWindows
+    ranking: DoubtRanking
+    data: LabeledBars
+    learning: Learning
+    champion: Callable[[], "ExpansionModel"]
+
+    def surroundings(self) -> Surroundings:
+        """What the page can ask for."""
+        return Surroundings(
+            self.heading, self.progress, self.define, self.model, self.learning.facts, self.learning.start
+        )
+
+    def heading(self) -> dict[str, Any]:
+        """Annotator, definition and its text, and whether the first-use page comes first."""
+        who = self.session.who
+        texts = definition_texts(self.store.labels)
+        judged = any(one.annotator == who.annotator for one in self.session.journal.judgments)
+        return {
+            "title": f"{who.annotator} · {who.instrument} · definition {who.definition}",
+            "definition": who.definition,
+            "definition_text": texts[max(texts)] or SUGGESTED,
+            "first_use": not judged,
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """Labels by split; ranks doubtful windows again if it is time."""
+        own = [
+            row
+            for row in self.session.rows
+            if row.key[2:] == (self.session.who.annotator, self.session.who.definition)
+        ]
+        self.ranking.refresh(frame_of(own), len(self.session.journal.judgments))
+        return progress_facts(self.mixed.counts(self.session.journal))
+
+    def model(self, bar0: int) -> list[dict[str, Any]]:
+        """Marks of the champion in the window at a row."""
+        return [span.model_dump(mode="json") for span in model_spans(self.data, self.champion(), bar0)]
+
+    def define(self, text: str) -> int:
+        """Keep a definition; the first text is that of the labels made now."""
+        return add_definition(self.store.labels, text)
+
+
+def open_labeler(
+    home: Home,
+    request: LabelRequest,
+    learning: Learning,
+    champion: Callable[[], "ExpansionModel"] | None = None,
+) -> OpenedLabeler:
+    """Open the labeler of a home.
+
+    Args:
+        home: With registered bars.
+        request: What the user asked for.
+        learning: The run that learns from the labels.
+        champion: Loads the model that serves.
+
+    Raises:
+        BadInput: If no bars are registered, the definition does not exist, or no window can be drawn.
+        IntegrityError: If bars, labels or the draft journal are not those that were recorded.
+    """
+    store = registered_store(home)
+    files = read_manifest(store).files
+    if not files:
+        raise BadInput("Bars must be registered before windows can be labeled. Run: moola bars add FILE")
+    texts = definition_texts(store.labels)
+    number = request.definition or max(texts)
+    if number not in texts:
+        raise BadInput(
+            f"--definition must be one of {', '.join(map(str, texts))}, got {number}. "
+            "Add a text with: moola labels define FILE"
+        )
+    instrument = INSTRUMENTS[files[0].instrument]
+    who = Annotating(instrument.name, require_annotator(request.annotator), number)
+    table = read_bars(store)
+    bars = ChartBars(table)
+    settings = _fixed(read_split_choice(store.root) or PROFILES["full"].splits, bars)
+    ranking = DoubtRanking(table, instrument.tick_points, settings)
+    rows = SplitRows.of(table, settings)
+    mixed = MixedWindows(bars, rows, who, request.split, lambda: ranking.rows)
+    known = open_judgments(store.labels, bars.opened)
+    facts = (instrument.tick_points, known.journal.numbers())
+    data = LabeledBars(table, bars, frame_of(known.rows), who, settings, *facts)
+    chooser = _listed(request, data, champion or _no_champion)
+    if chooser is None:
+        _require_room(mixed, known.journal, settings)
+    session = LabelingSession(bars, store.labels, who, chooser or mixed, request.windows)
+    return OpenedLabeler(store, session, mixed, ranking, data, learning, champion or _no_champion)
+
+
+def _listed(
+    request: LabelRequest, data: LabeledBars, champion: Callable[[], "ExpansionModel"]
+) -> ListedWindows | None:
+    """The windows that a request lists; None if they are to be drawn."""
+    if request.session is not None:
+        return ListedWindows(session_windows(data, request.session))
+    if request.alike is not None:
+        return ListedWindows(alike_windows(data, request.alike))
+    match request.listed:
+        case "review":
+            return ListedWindows(reviewed_windows(data, champion()))
+        case None:
+            return None
+        case listed:
+            return ListedWindows(LISTS[listed](data))
+
+
+def _no_champion() -> "ExpansionModel":
+    raise BadInput("There must be a champion to show its marks, but there is none. Run: moola run")
+
+
+def _fixed(settings: SplitSettings, bars: ChartBars) -> SplitSettings:
+    """Rolling split dates as if every month with bars were labeled: they do not move while one labels."""
+    opened = bars.opened[:: max(len(bars) // 5_000, 1)]
+    months = pd.DataFrame({"window_start": pd.DatetimeIndex(opened.astype("M8[ns]"), tz="UTC")})
+    return resolve_dates(settings, months)
+
+
+def _require_room(mixed: MixedWindows, journal: Any, settings: SplitSettings) -> None:
+    wanted = SPLITS if mixed.only is None else (mixed.only,)
+    empty = [split for split in wanted if not mixed.has_room(split, journal)]
+    if empty:
+        others = [split for split in SPLITS if split not in empty]
+        remedy = f"Draw from another: moola label --for {others[0]}, or move" if others else "Move"
+        raise BadInput(
+            f"Each split must have windows to draw, but none is left for {' and '.join(empty)} "
+            f"({settings.shown}). {remedy} the splits: moola run --train-end DATE --validation-end DATE "
+            "--test-end DATE"
+        )
