@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.label_choice import trees as trees_of_labels
 from moola_pipeline.label_choice.contradictions import (
     CLASSES,
     class_probabilities,
@@ -145,10 +146,16 @@ def test_no_span_beside_the_labels_of_an_incomplete_window_counts_as_nothing():
     assert answers.given[:n].tolist() == windows.spans.type.tolist()
 
 
-def test_trees_learn_finding_from_complete_windows_and_need_both_types_there():
-    made = made_market(30)
+def test_trees_learn_finding_from_complete_windows_and_need_both_types_there(monkeypatch: pytest.MonkeyPatch):
+    made, n_fitted, loose = made_market(30), [], trees_of_labels.fit_proposer
+    monkeypatch.setattr(
+        trees_of_labels,
+        "fit_proposer",
+        lambda measures, *rest: (n_fitted.append(len(measures.net_atr)), loose(measures, *rest))[1],
+    )
     windows = made.windows._replace(complete=np.arange(len(made.windows.bar0)) % 4 != 3)
     trees, expected = (fit_trees(made.bars, it) for it in (windows, windows.complete_windows))
+    assert set(n_fitted) == {windows.complete.sum()}
     inputs = np.random.default_rng(0).normal(size=(50, 102))
     assert trees.judge.probability(inputs).tolist() == expected.judge.probability(inputs).tolist()
     few = made.windows._replace(complete=np.arange(len(made.windows.bar0)) < 4)

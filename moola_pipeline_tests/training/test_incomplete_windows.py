@@ -9,7 +9,7 @@ import torch
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_proposer import SpanProposer
-from moola_pipeline.training import live_thresholds, pseudo_labels, teachers
+from moola_pipeline.training import expansion_models, live_thresholds, pseudo_labels, teachers
 from moola_pipeline.training.batches import batches, expected_priors, sampling_weights
 from moola_pipeline.training.examples import EMPTY, NO_TARGET, TrainingData, make_examples
 from moola_pipeline.training.expansion_models import standalone_proposer, train_expansion_models
@@ -22,6 +22,7 @@ from moola_pipeline.training.pseudo_labels import (
     type_examples,
 )
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline_tests.made_bars import InstrumentData
 from moola_pipeline_tests.training.conftest import RULE, SplitRows
 from moola_pipeline_tests.training.test_examples import proposals_of, spans_in_row, windows_with
@@ -144,11 +145,33 @@ def test_the_least_net_move_is_that_of_complete_windows(market: InstrumentData, 
     assert fit_min_net(market.bars, opposite) < fit_min_net(market.bars, windows)
 
 
-def test_the_span_proposer_is_fitted_on_complete_windows(market: InstrumentData, train: SplitRows):
+def test_the_rule_alone_is_fitted_on_complete_windows(market: InstrumentData, train: SplitRows):
     windows = with_unmarked(train.windows)
-    assert standalone_proposer(market.bars, windows) == standalone_proposer(
-        market.bars, windows.complete_windows
-    )
+    rules = [standalone_proposer(market.bars, it) for it in (windows, windows.complete_windows)]
+    assert rules[0] == rules[1]
+
+
+def test_the_span_proposer_is_fitted_on_complete_windows(
+    encoder: Encoder,
+    market: InstrumentData,
+    train: SplitRows,
+    validation: SplitRows,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    fitted: list[tuple[SpanMeasures, Spans]] = []
+
+    def fit_proposer(measures: SpanMeasures, labeled: Spans, _: float) -> None:
+        fitted.append((measures, labeled))
+        raise InterruptedError
+
+    monkeypatch.setattr(expansion_models, "fit_proposer", fit_proposer)
+    windows = some_incomplete(train.windows)
+    with pytest.raises(InterruptedError):
+        trained(market, encoder, windows, validation.windows)
+    ((measures, labeled),) = fitted
+    complete = windows.complete_windows
+    np.testing.assert_array_equal(measures.net_atr, market.bars.measure_spans(complete.bar0).net_atr)
+    assert [array.tolist() for array in labeled.arrays] == [array.tolist() for array in complete.spans.arrays]
 
 
 def test_live_thresholds_take_complete_windows(
