@@ -27,11 +27,12 @@ from moola_pipeline.labeler.reopened import (
 )
 from moola_pipeline.labeler.server import Surroundings
 from moola_pipeline.labeler.session import LabelingSession
-from moola_pipeline.labels.chosen_splits import read_split_choice
+from moola_pipeline.labels.chosen_splits import keep_proposed, read_split_choice
 from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts
 from moola_pipeline.labels.judgments import frame_of
 from moola_pipeline.labels.registry import open_judgments
-from moola_pipeline.labels.splits import SPLITS, SplitSettings, resolve_dates
+from moola_pipeline.labels.schema import COMPLETE, DRAWN
+from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 
@@ -156,7 +157,9 @@ def open_labeler(
     who = Annotating(instrument.name, require_annotator(request.annotator), number)
     table = read_bars(store)
     bars = ChartBars(table)
-    settings = _fixed(read_split_choice(store.root) or PROFILES["full"].splits, bars)
+    chosen = proposed_dates(table, read_split_choice(store.root) or PROFILES["full"].splits)
+    keep_proposed(store.root, chosen)
+    settings = _fixed(chosen, bars)
     ranking = DoubtRanking(table, instrument.tick_points, settings)
     rows = SplitRows.of(table, settings)
     mixed = MixedWindows(bars, rows, who, request.split, lambda: ranking.rows)
@@ -193,9 +196,11 @@ def _no_champion() -> "ExpansionModel":
 
 def _fixed(settings: SplitSettings, bars: ChartBars) -> SplitSettings:
     """Rolling split dates as if every month with bars were labeled: they do not move while one labels."""
-    opened = bars.opened[:: max(len(bars) // 5_000, 1)]
-    months = pd.DataFrame({"window_start": pd.DatetimeIndex(opened.astype("M8[ns]"), tz="UTC")})
-    return resolve_dates(settings, months)
+    if settings.rule != "rolling":
+        return settings
+    opened = pd.DatetimeIndex(bars.opened[:: max(len(bars) // 5_000, 1)].astype("M8[ns]"), tz="UTC")
+    months = pd.DataFrame({"window_start": opened, "session": opened, "window_id": opened.astype("str")})
+    return resolve_dates(settings, months.assign(chosen=DRAWN[1], complete=COMPLETE))
 
 
 def _require_room(mixed: MixedWindows, journal: Any, settings: SplitSettings) -> None:
