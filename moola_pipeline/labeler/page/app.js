@@ -98,7 +98,9 @@ function show(state) {
     showContext();
   }
   page.selected = page.selected && spanAt(marks(), page.selected.start);
-  setStatus(state.window.status, { draft: "draft stored", saved: "saved", changed: "changed since it was saved" }[state.window.status] ?? "");
+  const isEmpty = !marks().spans.length && !marks().verdict;
+  const texts = { draft: isEmpty ? "" : "draft stored", saved: "saved", changed: "changed since it was saved" };
+  setStatus(state.window.status, texts[/** @type {keyof texts} */ (state.window.status)] ?? "");
   draw();
 }
 
@@ -181,7 +183,7 @@ function moveTo(bar) {
   draw();
 }
 
-/** The window's number when the page last said so. @param {Span | null} span @param {string} type */
+/** @param {Span | null} span @param {string} type */
 async function setType(span, type) {
   if (page.pending !== null) {
     span = { start: Math.min(page.pending, page.cursor), end: Math.max(page.pending, page.cursor), type };
