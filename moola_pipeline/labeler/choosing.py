@@ -12,7 +12,7 @@ from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.labeler.chart_bars import ChartBars, new_york_seconds
 from moola_pipeline.labeler.marks import Annotating, LabelWindow
 from moola_pipeline.labels.judgments import Journal, Judgment
-from moola_pipeline.labels.schema import CHOSEN, EXCLUDED_GRADE, FIRST_PASS, REPLAY, SECOND_PASS
+from moola_pipeline.labels.schema import CHOSEN, EXCLUDED_GRADE, FIRST_PASS, REPLAY, SECOND_PASS, TYPES
 from moola_pipeline.labels.splits import SPLITS, UNUSED, SplitSettings, training_rows_end, used_rows_end
 from moola_pipeline.windows.window_geometry import CORE_FIRST, WINDOW_BARS
 
@@ -133,11 +133,26 @@ class MixedWindows:
     def counts(self, journal: Journal) -> dict[str, int]:
         """Usable first-pass windows of the annotator in each split."""
         counts: dict[str, int] = dict.fromkeys([*SPLITS], 0)
-        for one in journal.current().values():
-            if self._is_mine(one) and one.pass_number == FIRST_PASS and one.grade != EXCLUDED_GRADE:
-                split = self.rows.split_of(self._bar0(one))
-                counts[split] = counts.get(split, 0) + 1
+        for one in self._usable(journal):
+            split = self.rows.split_of(self._bar0(one))
+            counts[split] = counts.get(split, 0) + 1
         return counts
+
+    def n_expansions(self, journal: Journal) -> int:
+        """Expansions of known type in these windows that start in the bars that were judged."""
+        return sum(
+            mark.type in TYPES and one.looked_from <= mark.started_at <= one.looked_to
+            for one in self._usable(journal)
+            for mark in one.spans
+        )
+
+    def _usable(self, journal: Journal) -> list[Judgment]:
+        held = journal.current().values()
+        return [
+            one
+            for one in held
+            if self._is_mine(one) and one.pass_number == FIRST_PASS and one.grade != EXCLUDED_GRADE
+        ]
 
     def _drawn(self, journal: Journal, opened: Sequence[LabelWindow]) -> "_Drawn":
         held = list(journal.current().values())

@@ -112,8 +112,9 @@ class OpenedLabeler:
             for row in self.session.rows
             if row.key[2:] == (self.session.who.annotator, self.session.who.definition)
         ]
-        self.ranking.refresh(frame_of(own), len(self.session.journal.judgments))
-        return progress_facts(self.mixed.counts(self.session.journal))
+        journal = self.session.journal
+        self.ranking.refresh(frame_of(own), len(journal.judgments))
+        return progress_facts(self.mixed.counts(journal), self.mixed.n_expansions(journal))
 
     def model(self, bar0: int) -> list[dict[str, Any]]:
         """Marks of the champion in the window at a row."""
