@@ -40,7 +40,7 @@ from moola_pipeline.tracking.runs import TrackedRun, Tracking
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
-    from moola_pipeline.evaluation.folds import Fold
+    from moola_pipeline.evaluation.folds import EvaluationFold
     from moola_pipeline.evaluation.scoring import EvaluatedModel
     from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import Scored
@@ -161,7 +161,9 @@ def bootstrap_ci_report(
         )
 
 
-def _evaluated_windows(settings: SplitSettings, labels: pd.DataFrame) -> tuple[pd.DataFrame, "list[Fold]"]:
+def _evaluated_windows(
+    settings: SplitSettings, labels: pd.DataFrame
+) -> tuple[pd.DataFrame, "list[EvaluationFold]"]:
     """The labels with the scored windows as their test split, and the folds."""
     from moola_pipeline.evaluation.folds import cross_validation, single_fold
 
@@ -178,7 +180,7 @@ class _ScoreInputs(NamedTuple):
     """Inputs of the scores: the scored windows, folds, all labels, the second pass, the trained networks."""
 
     test_set: "LabeledTestSet"
-    folds: "list[Fold]"
+    folds: "list[EvaluationFold]"
     labels: pd.DataFrame
     twice: TwiceLabeled
     encoder: PretrainedEncoder

@@ -18,7 +18,7 @@ _USED = "used"
 
 
 @dataclass(frozen=True)
-class Fold:
+class EvaluationFold:
     """Windows that are scored, and those that their models and baselines learned from.
 
     Attributes:
@@ -31,14 +31,14 @@ class Fold:
     validation: LabeledWindows
 
 
-def single_fold(n_windows: int, train: LabeledWindows, validation: LabeledWindows) -> list[Fold]:
+def single_fold(n_windows: int, train: LabeledWindows, validation: LabeledWindows) -> list[EvaluationFold]:
     """All windows of a test split, scored by what learned from the other splits."""
-    return [Fold(np.arange(n_windows), train, validation)]
+    return [EvaluationFold(np.arange(n_windows), train, validation)]
 
 
 def cross_validation(
     labels: pd.DataFrame, embargo_bars: int = WINDOW_BARS
-) -> tuple[LabeledWindows, list[Fold]]:
+) -> tuple[LabeledWindows, list[EvaluationFold]]:
     """Blocks of sessions in turn: one is scored, the next validates, the others train.
 
     The windows of training and validation are scored if they were drawn at random or imported. Windows
@@ -72,7 +72,7 @@ def cross_validation(
 
 
 def by_fold(
-    folds: Sequence[Fold], window: np.ndarray, predict: Callable[[int, np.ndarray], np.ndarray]
+    folds: Sequence[EvaluationFold], window: np.ndarray, predict: Callable[[int, np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Predictions for items of the scored windows, each by its fold.
 
@@ -91,13 +91,15 @@ def by_fold(
     return predicted
 
 
-def _fold(windows: LabeledWindows, drawn: np.ndarray, n_folds: int, number: int, embargo_bars: int) -> Fold:
+def _fold(
+    windows: LabeledWindows, drawn: np.ndarray, n_folds: int, number: int, embargo_bars: int
+) -> EvaluationFold:
     block = session_folds(windows.session, n_folds)
     scored = drawn & (block == number)
     validation = drawn & (block == (number + 1) % n_folds) & _apart(windows, scored, embargo_bars)
     train = ~np.isin(block, [number, (number + 1) % n_folds])
     train &= _apart(windows, scored | validation, embargo_bars)
-    return Fold(
+    return EvaluationFold(
         np.flatnonzero(scored[drawn]).astype(np.int64), windows.select(train), windows.select(validation)
     )
 

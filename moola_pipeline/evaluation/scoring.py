@@ -14,7 +14,7 @@ from moola_pipeline.evaluation.baselines import (
     TypeBaseline,
     fit_type_baseline,
 )
-from moola_pipeline.evaluation.folds import Fold, by_fold
+from moola_pipeline.evaluation.folds import EvaluationFold, by_fold
 from moola_pipeline.evaluation.live import score_live, score_proposer_live
 from moola_pipeline.evaluation.shuffled_labels import shuffled_predictions
 from moola_pipeline.evaluation.test_set import (
@@ -85,7 +85,7 @@ def score_models(
 
 def score_fold_models(
     test_set: LabeledTestSet,
-    folds: Sequence[Fold],
+    folds: Sequence[EvaluationFold],
     models: Sequence[ExpansionModel],
     seed: int,
     device: str,
@@ -174,7 +174,7 @@ def _placed(windows: LabeledWindows, found: pd.DataFrame) -> pd.DataFrame:
 
 def score_trivial_baselines(
     test_set: LabeledTestSet,
-    folds: Sequence[Fold],
+    folds: Sequence[EvaluationFold],
     found: Spans,
     evaluated: EvaluatedModel,
     rng: np.random.Generator,
@@ -214,7 +214,7 @@ def score_trivial_baselines(
     return trivial_baselines
 
 
-def _one_span(resampled: ResampledWindows, fold: Fold) -> pd.DataFrame:
+def _one_span(resampled: ResampledWindows, fold: EvaluationFold) -> pd.DataFrame:
     """One span of the majority class in every window of a fold: EVENT_COLUMNS."""
     train = fold.train.complete_windows
     start, end = constant_span(train)
@@ -223,7 +223,7 @@ def _one_span(resampled: ResampledWindows, fold: Fold) -> pd.DataFrame:
     return pd.DataFrame({"window_id": ids, "start": start, "end": end, "type": majority})
 
 
-def find_by_proposer(test_set: LabeledTestSet, folds: Sequence[Fold]) -> Spans:
+def find_by_proposer(test_set: LabeledTestSet, folds: Sequence[EvaluationFold]) -> Spans:
     """Spans in the scored windows by the rule that alone finds training expansions best."""
     found = []
     for fold in folds:
@@ -236,7 +236,7 @@ def find_by_proposer(test_set: LabeledTestSet, folds: Sequence[Fold]) -> Spans:
 
 def score_baselines(
     test_set: LabeledTestSet,
-    folds: Sequence[Fold],
+    folds: Sequence[EvaluationFold],
     found: Spans,
     rng: np.random.Generator,
     on_baseline: Callable[[str], None] = lambda name: None,

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from moola_pipeline.evaluation.event_study import event_study
-from moola_pipeline.evaluation.folds import Fold
+from moola_pipeline.evaluation.folds import EvaluationFold
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
@@ -111,7 +111,7 @@ def details_of(
     test_set: LabeledTestSet,
     evaluated: EvaluatedModel,
     served: int,
-    folds: Sequence[Fold],
+    folds: Sequence[EvaluationFold],
     labels: pd.DataFrame,
     rng: np.random.Generator,
 ) -> Details:

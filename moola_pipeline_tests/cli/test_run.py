@@ -16,6 +16,8 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from moola_pipeline.cli.run import _standing
 from moola_pipeline.errors import BadInput, ChecksumMismatch
+from moola_pipeline.labels.chosen_splits import write_split_choice
+from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.staleness.plan import everything
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.atomic_write import locked
@@ -239,6 +241,9 @@ def test_a_split_without_labels_stops_the_run_in_one_line(
     ]
     assert call("bars", "add", registered_files / BARS).exit_code == 0
     assert call("labels", "add", tmp_path / LABELS).exit_code == 0
+    write_split_choice(
+        registered_store(Home(isolated_home)).root, SplitSettings()
+    )  # somebody chose these dates
     result = call(*SMOKE)
     assert result.exit_code == FAILED
     fault = complaint(result)
