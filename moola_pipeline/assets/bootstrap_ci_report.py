@@ -170,6 +170,7 @@ class _AllScores(NamedTuple):
 
     model: "EvaluatedModel"
     sessions: "Scored"
+    budgets: dict[int, tuple[float, "Scored"]]
     trivial_baselines: dict[str, "Scored"]
     baselines: dict[str, "Scored"]
     ablations: dict[str, "Scored"]
@@ -193,13 +194,15 @@ def _all_scores(
     """Score the model while the ablations without pretraining train in parallel."""
     from moola_pipeline.evaluation import scoring
     from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
+    from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
     from moola_pipeline.evaluation.live import score_whole_sessions
     from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.settings import FinetuneSettings
 
     test_set, train, trained = inputs.test_set, inputs.train, inputs.trained
+    validation = labeled_windows(inputs.labels, "validation")
     with fresh_networks(
-        TrainingData(test_set.market, train, labeled_windows(inputs.labels, "validation")),
+        TrainingData(test_set.market, train, validation),
         inputs.encoder.encoder,
         FinetuneSettings.model_validate(trained.facts["settings"]),
         settings.scratch_seeds,
@@ -209,6 +212,7 @@ def _all_scores(
     ) as in_training:
         model = scoring.score_models(test_set, trained.models, device, rng)
         sessions = score_whole_sessions(test_set, trained.served, settings.live_sessions, device)
+        budgets = score_alarm_budgets(test_set, validation, trained.served, settings.live_sessions, device)
         by_rule = scoring.find_by_proposer(test_set, train)
         trivial_baselines = scoring.score_trivial_baselines(test_set, train, by_rule, model, rng)
         baselines = scoring.score_baselines(test_set, train, by_rule, rng)
@@ -218,7 +222,7 @@ def _all_scores(
             if name in in_training
         }
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
-    return _AllScores(model, sessions, trivial_baselines, baselines, ablations, second_pass)
+    return _AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass)
 
 
 def _details(
@@ -242,7 +246,8 @@ def _details(
     )
     was_built_in = partial(made_in, context.instance, _NAME, market.name)
     before = sections.previous_run(folder / "report.json", run, about, was_built_in)
-    details = details.model_copy(update={"learning_curve": curve})
+    budgets = sections.alarm_budget_rows(scored.budgets)
+    details = details.model_copy(update={"learning_curve": curve, "alarm_budgets": budgets})
     return details.model_copy(
         update={
             "smallest_difference": smallest_difference(scored.scores, scored.trivial_baselines)

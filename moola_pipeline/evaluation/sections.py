@@ -21,6 +21,7 @@ from moola_pipeline.metrics.calibration import reliability
 from moola_pipeline.metrics.matching import event_counts, match_events
 from moola_pipeline.metrics.scores import Scored, events_of
 from moola_pipeline.report.data import (
+    AlarmBudget,
     Calibration,
     DataFacts,
     Details,
@@ -156,6 +157,14 @@ def details_of(
     )
 
 
+def alarm_budget_rows(scored: Mapping[int, tuple[float, Scored]]) -> list[AlarmBudget]:
+    """Scores by alarm budget in the form of the report; see `alarm_budgets.score_alarm_budgets`."""
+    return [
+        AlarmBudget.model_validate({"budget": budget, "threshold": threshold, **as_scores(scores)})
+        for budget, (threshold, scores) in scored.items()
+    ]
+
+
 def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
     """Labels by month and split, in time order."""
     counts = class_counts(labels).reset_index().sort_values("month", kind="stable")
@@ -184,6 +193,7 @@ def not_measured(
     """
     reasons = {
         "delay_curve": (not details.delay_curve, NOT_LIVE),
+        "alarm_budgets": (not details.alarm_budgets, NOT_LIVE),
         "learning_curve": (not details.learning_curve, NO_STUDY),
         "second_pass": (not second_pass, NO_SECOND_PASS),
         "previous": (before is None, FIRST_REPORT),
