@@ -205,6 +205,7 @@ class _AllScores(NamedTuple):
 
     model: "EvaluatedModel"
     sessions: "Scored"
+    budgets: dict[int, tuple[float, "Scored"]]
     trivial_baselines: dict[str, "Scored"]
     baselines: dict[str, "Scored"]
     ablations: dict[str, "Scored"]
@@ -228,6 +229,7 @@ def _all_scores(
     """Score the model while the ablations without pretraining train in parallel."""
     from moola_pipeline.evaluation import scoring
     from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
+    from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
     from moola_pipeline.evaluation.live import score_whole_sessions
 
     test_set, folds, trained = inputs.test_set, inputs.folds, inputs.trained
@@ -245,13 +247,16 @@ def _all_scores(
         by_rule = scoring.find_by_proposer(test_set, folds)
         trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
         baselines = scoring.score_baselines(test_set, folds, by_rule, rng)
+        budgets = score_alarm_budgets(
+            test_set, folds[0].validation, trained.served, settings.live_sessions, device
+        )
         ablations = {
             name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
             for name in (UNTRAINED, SCRATCH)
             if name in in_training
         }
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
-    return _AllScores(model, sessions, trivial_baselines, baselines, ablations, second_pass)
+    return _AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass)
 
 
 def _cross_validated_scores(
@@ -283,6 +288,7 @@ def _cross_validated_scores(
     return _AllScores(
         model,
         {},
+        {},
         scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng),
         scoring.score_baselines(test_set, folds, by_rule, rng),
         {UNTRAINED: ablation.scores},
@@ -311,7 +317,8 @@ def _details(
     )
     was_built_in = partial(made_in, context.instance, _NAME, market.name)
     before = sections.previous_run(folder / "report.json", run, about, was_built_in)
-    details = details.model_copy(update={"learning_curve": curve})
+    budgets = sections.alarm_budget_rows(scored.budgets)
+    details = details.model_copy(update={"learning_curve": curve, "alarm_budgets": budgets})
     return details.model_copy(
         update={
             "smallest_difference": smallest_difference(scored.scores, scored.trivial_baselines)

@@ -44,6 +44,7 @@ def registered_model(
 
     Runs on the CPU: copying files and reading some hundred windows gain nothing from a GPU.
     """
+    from moola_pipeline.evaluation.alarm_budgets import ALARM_THRESHOLDS
     from moola_pipeline.evaluation.drift import REFERENCE, reference_of
     from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -55,6 +56,8 @@ def registered_model(
         training_end = training_rows_end(raw_nq_bars, resolve_dates(stage.market.splits, labeled_expansions))
         reference = reference_of(served, market, labeled_expansions, training_end)
         facts[REFERENCE] = reference.model_dump(mode="json")
+        budgets = bootstrap_ci_report.data.details.alarm_budgets
+        facts[ALARM_THRESHOLDS] = {str(one.budget): one.threshold for one in budgets}
         facts[ROLLS] = served_rolls(stage.market.rolls())
         tags = _tags_of(stage, bootstrap_ci_report)
         registered = register(pipeline.home, stage.run, name, served, facts, tags)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from moola_pipeline.inference.hindsight import Predictions
 
 READ = {"hindsight": "read in hindsight", "live": "read live, one per closed bar"}
+MAX_BUDGET = 20
+"""Alarms per session."""
 FOUND = {"hindsight": "expansions", "live": "alarms"}
 
 
@@ -58,6 +60,13 @@ FOUND = {"hindsight": "expansions", "live": "alarms"}
     type=click.Choice([str(bars) for bars in WAITS]),
     help=f"Live: most bars from the predicted start of an expansion to its alarm (default: {MAX_WAIT}).",
 )
+@click.option(
+    "--alarms-per-session",
+    type=click.IntRange(1, MAX_BUDGET),
+    metavar="N",
+    help=f"Live: raise about N alarms per session, 1 to {MAX_BUDGET}, by the threshold that kept to N on "
+    "validation sessions.  [default: the threshold with the best F1]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help=OUT_HELP)
 @click.option("--plot", type=click.Path(path_type=Path), help=PLOT_HELP)
 @rolls_option
@@ -69,6 +78,7 @@ def predict(
     model: str | None,
     mode: str,
     max_wait: str | None,
+    alarms_per_session: int | None,
     out: Path | None,
     plot: Path | None,
     rolls: Path | None,
@@ -85,6 +95,11 @@ def predict(
     if max_wait is not None and mode != "live":
         raise BadInput(
             f"--max-wait needs --mode live, got --mode {mode}. Add --mode live, or leave --max-wait out."
+        )
+    if alarms_per_session is not None and (mode != "live" or max_wait is not None):
+        raise BadInput(
+            "--alarms-per-session needs --mode live and no --max-wait, got "
+            f"{'--max-wait' if mode == 'live' else f'--mode {mode}'}. Change that, or leave it out."
         )
     require_files(out, plot, file)
     options = chosen_options(**vendor)
@@ -103,6 +118,7 @@ def predict(
         from moola_pipeline.tracking.registry import load_version
 
         loaded, facts = load_version(home, model)
+    threshold = _budget_threshold(facts, alarms_per_session) if alarms_per_session else None
     trained_on = facts["instrument"]
     if instrument != trained_on and options.instrument is None:
         raise BadInput(
@@ -114,7 +130,10 @@ def predict(
     inputs = loaded, table, tick_points, facts["model_version"]
     wait = int(max_wait or MAX_WAIT)
     with busy(f"Finding {FOUND[mode]} in {len(table):,} bars"):
-        predictions = predict_live(*inputs, max_wait=wait) if mode == "live" else predict_expansions(*inputs)
+        if mode == "live":
+            predictions = predict_live(*inputs, max_wait=wait, threshold=threshold)
+        else:
+            predictions = predict_expansions(*inputs)
     other = "" if instrument == trained_on else f", trained on {trained_on}"
     model_title = f"{model} (version {facts['model_version']}{other})"
     written = [write_marks(out, predictions, table, f"{file.name}, {model_title}")] if out else []
@@ -128,6 +147,7 @@ def predict(
         "instrument": instrument,
         "mode": mode,
         "max_wait": wait if mode == "live" else None,
+        "alarms_per_session": alarms_per_session,
         "bars": len(table),
         "rows": row_facts(bars),
         "windows": predictions.n_windows,
@@ -139,6 +159,23 @@ def predict(
     listed = None if out else shown_sessions
     lines = [*_read_lines(bars), roll_line(rolls_used), *_lines(shown, predictions, written, listed)]
     emit(shown, lines, as_json)
+
+
+def _budget_threshold(facts: dict[str, Any], budget: int) -> float:
+    """The threshold of a version for an alarm budget.
+
+    Raises:
+        BadInput: If the version was registered without.
+    """
+    from moola_pipeline.evaluation.alarm_budgets import ALARM_THRESHOLDS
+
+    thresholds = facts.get(ALARM_THRESHOLDS) or {}
+    if str(budget) not in thresholds:
+        raise BadInput(
+            f"--alarms-per-session needs a version with thresholds by alarm budget, but version "
+            f"{facts['model_version']} has none. Train one: moola run"
+        )
+    return float(thresholds[str(budget)])
 
 
 def _read_lines(bars: "VendorBars") -> list[str]:

@@ -1,9 +1,12 @@
 """`moola ui`: Dagster and MLflow side by side, on this machine only."""
 
+import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -19,7 +22,9 @@ from moola_pipeline.cli.services import (
     wait_until_up,
     wait_while_up,
 )
+from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.instance import prepare_instance
+from moola_pipeline.storage.atomic_write import atomic_write_json, locked
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.tracking.runs import URL_VARIABLE, artifacts_uri, open_store, tracking_uri
 
@@ -42,10 +47,50 @@ def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare_instance(home)
     quiet_libraries()
-    open_store(home)
-    dagster_port = next_free(port)
-    tracking_port = next_free(mlflow_port, frozenset({dagster_port}))
-    services = (_dagster(dagster_port), _mlflow(tracking_port))
+    with only_ui(home) as addresses_file:
+        open_store(home)
+        dagster_port = next_free(port)
+        tracking_port = next_free(mlflow_port, frozenset({dagster_port}))
+        addresses = {"dagster": _dagster(dagster_port).url, "mlflow": _mlflow(tracking_port).url}
+        atomic_write_json(addresses_file, addresses)
+        _serve(home, (_dagster(dagster_port), _mlflow(tracking_port)), as_json)
+
+
+@contextmanager
+def only_ui(home: Home) -> Iterator[Path]:
+    """Hold the lock of the one `moola ui` of a home; yields the file for its addresses.
+
+    Raises:
+        BadInput: If one runs already; names its addresses.
+    """
+    from filelock import Timeout
+
+    path = home.dagster / "ui.json"
+    lock = locked(path)  # free again if its process is killed
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BadInput(
+            f"A home must have one moola ui at a time, but {home.root} has one already: {_addresses(path)}. "
+            "Open it, or stop it first."
+        ) from None
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _addresses(path: Path) -> str:
+    """The addresses that a running `moola ui` has written."""
+    try:
+        return " and ".join(f"{name} {url}" for name, url in json.loads(path.read_bytes()).items())
+    except (OSError, ValueError):  # it is just starting or ending
+        return "it has no address yet"
+
+
+def _serve(home: Home, services: tuple[Service, Service], as_json: bool) -> None:
+    """Run Dagster and MLflow until one ends or the user stops them."""
     click.echo("Starting Dagster and MLflow ...", err=True)
     with running(services, _environment(home, services[1].url), home.root) as started:
         try:

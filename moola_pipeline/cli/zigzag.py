@@ -61,7 +61,7 @@ def zigzag(
     weekend or roll. Rolls come from the file's contracts, --rolls or the registered rolls. Times are
     UTC bar opens.
     """
-    from moola_pipeline.bars.instruments import INSTRUMENTS
+    from moola_pipeline import api
     from moola_pipeline.bars.store import home_instrument
     from moola_pipeline.bars.table import build_table
     from moola_pipeline.bars.vendor import read_vendor_file
@@ -80,7 +80,7 @@ def zigzag(
             f"got {lengths.max()}. Give more bars, or a smaller --atr."
         )
     drawn = _chosen_session(bars, session, file.name) if plot is not None else None
-    swings = _swings(bars, INSTRUMENTS[read.facts.instrument].tick_points, k, atr)
+    swings = api.zigzag(bars, k, atr, read.facts.instrument)
     listed = swings.loc[:, list(COLUMNS)]
     rows = records(listed)
     if out is not None:
@@ -127,27 +127,6 @@ def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> st
             "Choose a session with bars."
         )
     return wanted or str(last)
-
-
-def _swings(bars: "pd.DataFrame", tick_points: float, k: float, atr: int) -> "pd.DataFrame":
-    """COLUMNS, and the `segment` of each extreme."""
-    import numpy as np
-    import pandas as pd
-
-    from moola_pipeline.bars.schema import PRICE_COLUMNS
-    from moola_pipeline.features.zigzag import confirmed_swings
-
-    segment = bars["segment"].to_numpy()
-    swings = confirmed_swings(bars[list(PRICE_COLUMNS)].to_numpy(float), segment, tick_points, k, atr)
-    return pd.DataFrame(
-        {
-            "time": bars["timestamp"].iloc[swings.bar].array,
-            "price": swings.price,
-            "kind": np.where(swings.is_high, "high", "low").astype(str),
-            "confirmed_at": bars["timestamp"].iloc[swings.confirmed_bar].array,
-            "segment": segment[swings.bar],
-        }
-    )
 
 
 def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str) -> None:

@@ -47,9 +47,7 @@ def score_whole_sessions(
     """
     if model.thresholds.live is None:
         return {}
-    tested = np.unique(test_set.resampled.windows.session)
-    if n_sessions is not None and n_sessions < len(tested):
-        tested = tested[np.linspace(0, len(tested) - 1, n_sessions).round().astype(np.int64)]
+    tested = spread_sessions(test_set.resampled.windows, n_sessions)
     day = test_set.market.session
     bar0 = live_windows(test_set.market.segment)
     bar0 = bar0[np.isin(day[bar0], tested)]
@@ -57,6 +55,14 @@ def score_whole_sessions(
     alarms = find_alarms(model, test_set.market, bar0, series, (MAX_WAIT,), device)
     alarms = alarms.assign(row=alarms["start"], session=day[alarms["closed"]])
     return score_sessions(test_set.resampled, tested, alarms, MAX_WAIT)
+
+
+def spread_sessions(windows: LabeledWindows, n_sessions: int | None) -> np.ndarray:
+    """Sessions with a window, at most `n_sessions` of them, evenly spread; None for all."""
+    sessions = np.unique(windows.session)
+    if n_sessions is None or n_sessions >= len(sessions):
+        return sessions
+    return sessions[np.linspace(0, len(sessions) - 1, n_sessions).round().astype(np.int64)]
 
 
 def placed(windows: LabeledWindows, alarms: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from moola_pipeline.metrics.calibration import reliability
 from moola_pipeline.metrics.matching import event_counts, match_events
 from moola_pipeline.metrics.scores import Scored, events_of
 from moola_pipeline.report.data import (
+    AlarmBudget,
     Calibration,
     DataFacts,
     Details,
@@ -92,7 +93,7 @@ NO_STUDY = "no study of these bars and labels yet; run moola run --profile study
 NO_SECOND_PASS = "no test window has a second pass by the annotator"
 NO_SCRATCH = "this profile trains no network from scratch; the profiles demo and full train one seed"
 FEW_LABELS = "there are too few labels for a test split"
-WITHOUT_TEST = dict.fromkeys(("delay_curve", "null", "scratch"), FEW_LABELS)
+WITHOUT_TEST = dict.fromkeys(("alarm_budgets", "delay_curve", "null", "scratch"), FEW_LABELS)
 """Parts that cross-validation does not have, with the reason."""
 FIRST_REPORT = "this is the first report on this market and profile"
 
@@ -163,6 +164,14 @@ def details_of(
     )
 
 
+def alarm_budget_rows(scored: Mapping[int, tuple[float, Scored]]) -> list[AlarmBudget]:
+    """Scores by alarm budget in the form of the report; see `alarm_budgets.score_alarm_budgets`."""
+    return [
+        AlarmBudget.model_validate({"budget": budget, "threshold": threshold, **as_scores(scores)})
+        for budget, (threshold, scores) in scored.items()
+    ]
+
+
 def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
     """Labels by month and split, in time order."""
     counts = class_counts(labels).reset_index().sort_values("month", kind="stable")
@@ -191,6 +200,7 @@ def not_measured(
     """
     reasons = {
         "delay_curve": (not details.delay_curve, NOT_LIVE),
+        "alarm_budgets": (not details.alarm_budgets, NOT_LIVE),
         "learning_curve": (not details.learning_curve, NO_STUDY),
         "second_pass": (not second_pass, NO_SECOND_PASS),
         "previous": (before is None, FIRST_REPORT),

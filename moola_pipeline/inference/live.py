@@ -1,6 +1,6 @@
 """Live mode: at each closed bar an alarm or none, from this bar and earlier ones only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from moola_pipeline.inference.hindsight import (
     stretches,
 )
 from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
-from moola_pipeline.models.live import LiveThresholds, raised_alarms, read_live
+from moola_pipeline.models.live import LiveThresholds, OnsetCandidates, raised_alarms, read_live
 from moola_pipeline.windows.dense import live_windows, too_early_for_live
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
@@ -46,6 +46,7 @@ def find_alarms(
     series: np.ndarray,
     waits: tuple[int, ...] = WAITS,
     device: torch.device | str = "cpu",
+    thresholds: Mapping[int, float] | None = None,
 ) -> pd.DataFrame:
     """Raise alarms bar by bar; each is computed from bars that have closed by then.
 
@@ -56,6 +57,7 @@ def find_alarms(
         series: (n_windows,) int; within one series a move raises one alarm.
         waits: Maximum bars from the predicted onset to the alarm, one system each: some of WAITS.
         device: Where the network runs.
+        thresholds: Least probability of an alarm by wait; None: the model's own.
 
     Returns:
         wait (which system), series, closed (row of the bar that raised it), start (row of the predicted
@@ -65,20 +67,14 @@ def find_alarms(
     Raises:
         BadInput: If the model was not trained for live mode.
     """
-    live = live_thresholds(model)
-    parts = []
-    for first in range(0, len(bar0), CHUNK_WINDOWS):
-        rows = bar0[first : first + CHUNK_WINDOWS]
-        candidates = read_live(model.classifier, market, rows, live.min_net_atr, device)
-        parts.append(candidates._replace(window=candidates.window + first))
-    if not parts:
+    thresholds = thresholds or live_thresholds(model).thresholds
+    if not len(bar0):
         return _alarms(model, np.empty((7, 0)))
-    candidates = type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    probability = sigmoid(live.scale * candidates.onset + live.shift)
+    candidates, probability = live_candidates(model, market, bar0, device)
     candidate_series = np.asarray(series)[candidates.window]
     systems = []
     for wait in waits:
-        alarms = raised_alarms(candidates, candidate_series, probability, live.thresholds[wait], wait)
+        alarms = raised_alarms(candidates, candidate_series, probability, thresholds[wait], wait)
         columns = (
             candidate_series,
             candidates.closed,
@@ -91,6 +87,29 @@ def find_alarms(
     return _alarms(model, np.concatenate(systems, axis=1))
 
 
+def live_candidates(
+    model: ExpansionModel, market: MarketArrays, bar0: np.ndarray, device: torch.device | str = "cpu"
+) -> tuple[OnsetCandidates, np.ndarray]:
+    """Onset candidates of live windows, and the probability (n,) that an expansion began at each.
+
+    Args:
+        model: In evaluation mode, its network on `device`.
+        market: The table the windows lie in.
+        bar0: (n_windows,) rows of bar 0, at least one.
+        device: Where the network runs.
+
+    Raises:
+        BadInput: If the model was not trained for live mode.
+    """
+    live, parts = live_thresholds(model), []
+    for first in range(0, len(bar0), CHUNK_WINDOWS):
+        rows = bar0[first : first + CHUNK_WINDOWS]
+        candidates = read_live(model.classifier, market, rows, live.min_net_atr, device)
+        parts.append(candidates._replace(window=candidates.window + first))
+    candidates = OnsetCandidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return candidates, sigmoid(live.scale * candidates.onset + live.shift)
+
+
 def predict_live(
     model: ExpansionModel,
     table: pd.DataFrame,
@@ -98,6 +117,7 @@ def predict_live(
     model_version: str,
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
+    threshold: float | None = None,
 ) -> Predictions:
     """Find the alarms that the model would have raised, bar by bar.
 
@@ -112,6 +132,7 @@ def predict_live(
         model_version: Written into every row.
         device: Where the network runs.
         max_wait: Maximum bars from the predicted onset to the alarm: one of WAITS.
+        threshold: Least probability of an alarm; None: the model's own for this wait.
 
     Returns:
         One row per alarm in order of `decided_at`, the bar whose close raised it. `started_at` is the
@@ -122,7 +143,7 @@ def predict_live(
         BadInput: If the wait is none of WAITS, or the model was not trained for live mode.
     """
     market = MarketArrays.from_table(table, tick_points)
-    return predict_live_new(model, market, 0, model_version, device, max_wait)
+    return predict_live_new(model, market, 0, model_version, device, max_wait, threshold)
 
 
 def predict_live_new(
@@ -132,17 +153,20 @@ def predict_live_new(
     model_version: str,
     device: torch.device | str = "cpu",
     max_wait: int = MAX_WAIT,
+    threshold: float | None = None,
 ) -> Predictions:
     """Find the alarms raised at `first_row` or later; else like `predict_live`."""
     if max_wait not in WAITS:
         raise BadInput(f"max_wait must be one of {', '.join(map(str, WAITS))} bars, got {max_wait}.")
-    live_thresholds(model, model_version)
+    thresholds = live_thresholds(model, model_version).thresholds
     segment = market.segment
     bar0 = live_windows(segment)
     # An alarm before the first row may suppress a later one, but only within a segment.
     begins = np.searchsorted(segment, segment[first_row]) if first_row < len(market) else first_row
     bar0 = bar0[bar0 >= begins]
-    alarms = find_alarms(model, market, bar0, segment[bar0], (max_wait,), device)
+    if threshold is not None:
+        thresholds = {max_wait: threshold}
+    alarms = find_alarms(model, market, bar0, segment[bar0], (max_wait,), device, thresholds)
     alarms = alarms.loc[alarms["closed"] >= first_row]
     missed = too_early_for_live(segment)[first_row:]
     return Predictions(

@@ -105,8 +105,7 @@ def score_sessions(
         session, those with an onset in bars 30-74 of a labeled window are n, and the share of them
         that match a label of any type is the estimate.
     """
-    all_sessions, first_window = np.unique(resampled.windows.session, return_index=True)
-    weights = resampled.window_weights[:, first_window[np.searchsorted(all_sessions, sessions)]]
+    weights = _session_weights(resampled, sessions)
     ordered = alarms.sort_values("probability", ascending=False, kind="stable")
     top = in_cores(resampled, ordered.groupby("session").head(SUREST))
     matched = pair_alarms(directed(resampled), top, wait, typed=False)
@@ -119,6 +118,47 @@ def score_sessions(
         "alarms_per_session": resample(lambda drawn: _share(drawn, per_session, 1.0), weights),
         f"precision_top{SUREST}": replace(precision, n=int(judged.sum())),
     }
+
+
+def score_budget(
+    resampled: ResampledWindows, sessions: np.ndarray, alarms: pd.DataFrame, wait: int
+) -> Scored:
+    """Alarms per session at one threshold, with their precision and delay.
+
+    Args:
+        resampled, sessions, alarms, wait: As in `score_sessions`.
+
+    Returns:
+        alarms_per_session, with n sessions; precision: n alarms have an onset in bars 30-74 of a labeled
+        window, and the share of them that match a label of any type is the estimate; delay_bars: mean
+        bars from the labeled onset to the close that raised the alarm, over the n that match.
+    """
+    weights, truth = _session_weights(resampled, sessions), directed(resampled)
+    counted = in_cores(resampled, alarms)
+    matched = pair_alarms(truth, counted, wait, typed=False)
+    right, delay = np.zeros(len(counted)), np.zeros(len(counted))
+    found = matched >= 0
+    right[matched[found]] = 1
+    late = counted["closed"].to_numpy(np.int64)[matched[found]] - truth["start"].to_numpy(np.int64)[found]
+    delay[matched[found]] = late
+    facts = pd.DataFrame({"session": counted["session"].to_numpy(), "right": right, "delay": delay, "n": 1.0})
+    columns = ["session", "right", "delay", "n"]
+    sums = facts.loc[:, columns].groupby("session").sum().reindex(sessions, fill_value=0)
+    right, delay, n = sums.to_numpy(float).T
+    per_session = alarms.groupby("session").size().reindex(sessions, fill_value=0).to_numpy(float)
+    precision = resample(lambda drawn: _share(drawn, right, n), weights)
+    delays = resample(lambda drawn: _share(drawn, delay, right), weights)
+    return {
+        "alarms_per_session": resample(lambda drawn: _share(drawn, per_session, 1.0), weights),
+        "precision": replace(precision, n=int(n.sum())),
+        "delay_bars": replace(delays, n=int(right.sum())),
+    }
+
+
+def _session_weights(resampled: ResampledWindows, sessions: np.ndarray) -> np.ndarray:
+    """Counts of each session in every resample: (n_resamples, n_sessions)."""
+    all_sessions, first_window = np.unique(resampled.windows.session, return_index=True)
+    return resampled.window_weights[:, first_window[np.searchsorted(all_sessions, sessions)]]
 
 
 def in_cores(resampled: ResampledWindows, alarms: pd.DataFrame) -> pd.DataFrame:

@@ -137,6 +137,22 @@ class PreviousRun(_Part):
     settings_changed: bool
 
 
+class AlarmBudget(_Part):
+    """Live alarms at the threshold for so many alarms a session.
+
+    Attributes:
+        budget: Alarms a session that the threshold allows on validation sessions.
+        threshold: Least probability of an alarm.
+        alarms_per_session, precision, delay_bars: On whole test sessions.
+    """
+
+    budget: int
+    threshold: float
+    alarms_per_session: Score
+    precision: Score
+    delay_bars: Score
+
+
 class Details(_Part):
     """Parts below the front page; an empty part was not measured.
 
@@ -147,6 +163,7 @@ class Details(_Part):
         by_seed: Estimates by metric, one per seed.
         smallest_difference: Smallest detectable paired difference by metric.
         delay_curve: Live event F1 by delay after the onset, in bars.
+        alarm_budgets: Live alarms by budget, 1 to 20 a session.
         null: Mean AUCPR minus prevalence over permuted training labels.
         truth: Simulated markets only: the model and the labels, scored on the ground truth.
         prior: P(retracement) with the validation prior and with a re-estimated one, on the test
@@ -163,6 +180,7 @@ class Details(_Part):
     event_study: list[MeanPath] = Field(default_factory=list)
     learning_curve: list[LearningPoint] = Field(default_factory=list)
     delay_curve: dict[int, Score] = Field(default_factory=dict)
+    alarm_budgets: list[AlarmBudget] = Field(default_factory=list)
     null: Score | None = None
     truth: dict[str, Scores] = Field(default_factory=dict)
     prior: dict[str, Scores] = Field(default_factory=dict)

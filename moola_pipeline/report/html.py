@@ -51,6 +51,8 @@ from moola_pipeline.report.verdict import (
 
 __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_html", "summary_lines"]
 
+SHOWN_BUDGETS = (1, 2, 3, 5, 10, 20)
+"""Alarm budgets on the page; the JSON has all."""
 TEMPLATE = "report.html.jinja"
 RANKS = {
     "best": "Best predictions",
@@ -90,6 +92,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         groups=group_tables(data),
         sides=side_tables(data),
         delay=delay_figure(details.delay_curve, data.metrics.get("event_f1_macro")),
+        budgets=[row for row in details.alarm_budgets if row.budget in SHOWN_BUDGETS],
         reliability=reliability_figure(details.calibration) if details.calibration else None,
         paths=path_figures(details.event_study),
         mix=mix_figure(details.class_mix),

@@ -253,6 +253,7 @@ _METHODS = {
 _INPUTS = {"45_closes": "45 closes", "21_summaries": "21 price summaries", "own_inputs": "the model's inputs"}
 PARTS = {
     "delay_curve": "Delay curve",
+    "alarm_budgets": "Live alarms by budget",
     "learning_curve": "Learning curve",
     "second_pass": "The annotator's second pass",
     "previous": "Previous report",

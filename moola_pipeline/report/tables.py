@@ -235,6 +235,7 @@ _DETAILS = (
     "event_study",
     "learning_curve",
     "delay_curve",
+    "alarm_budgets",
     "null",
     "previous",
 )

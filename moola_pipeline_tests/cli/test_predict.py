@@ -265,6 +265,41 @@ def test_a_live_alarm_has_the_time_of_its_bar_and_no_end(smoke_home: Home, bar_f
     assert len(pd.read_csv(tmp_path / "alarms.csv")) == len(output["expansions"])
 
 
+def test_an_alarm_budget_raises_so_many_alarms_and_never_fewer_than_a_smaller_one(
+    smoke_home: Home, bar_file: Path
+):
+    words = ("predict", bar_file, *MODEL, "--mode", "live", "--json")
+    counts = []
+    for budget in ("1", "5", "20"):
+        output = facts(call(*words, "--alarms-per-session", budget, home=smoke_home.root))
+        assert output["alarms_per_session"] == int(budget)
+        counts.append(len(output["expansions"]))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_an_alarm_budget_is_for_live_mode_and_its_longest_wait(bar_file: Path):
+    hindsight = call("predict", bar_file, *MODEL, "--alarms-per-session", "3")
+    assert complaint(hindsight) == (
+        "--alarms-per-session needs --mode live and no --max-wait, got --mode hindsight. "
+        "Change that, or leave it out."
+    )
+    live = ("--mode", "live", "--max-wait", "3", "--alarms-per-session", "3")
+    assert "got --max-wait" in complaint(call("predict", bar_file, *MODEL, *live))
+    assert call("predict", bar_file, "--mode", "live", "--alarms-per-session", "21").exit_code == BAD_INPUT
+
+
+def test_a_version_without_alarm_budgets_names_the_remedy(
+    smoke_home: Home, bar_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("moola_pipeline.evaluation.alarm_budgets.ALARM_THRESHOLDS", "no such fact")
+    words = (*MODEL, "--mode", "live", "--alarms-per-session", "3")
+    assert complaint(call("predict", bar_file, *words, home=smoke_home.root)) == (
+        "--alarms-per-session needs a version with thresholds by alarm budget, but version 1 has none. "
+        "Train one: moola run"
+    )
+
+
 def test_max_wait_needs_live_mode(bar_file: Path):
     result = call("predict", bar_file, *MODEL, "--max-wait", "3")
     assert result.exit_code == BAD_INPUT

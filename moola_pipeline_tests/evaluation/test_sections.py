@@ -78,6 +78,7 @@ def test_missing_parts_have_reasons(data: ReportData):
     missing = not_measured(Details(), {}, None, ())
     assert set(missing) == {
         "delay_curve",
+        "alarm_budgets",
         "learning_curve",
         "second_pass",
         "previous",
@@ -87,6 +88,7 @@ def test_missing_parts_have_reasons(data: ReportData):
     filled = Details(delay_curve={0: score}, null=score)
     second_pass = {"event_f1_macro": Resampled(0.6, np.zeros(3), 9)}
     assert set(not_measured(filled, second_pass, None, ("scratch",))) == {
+        "alarm_budgets",
         "learning_curve",
         "previous",
     }

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.alarms import alarm_counts, pair_alarms, score_alarms, score_sessions
+from moola_pipeline.metrics.alarms import (
+    alarm_counts,
+    pair_alarms,
+    score_alarms,
+    score_budget,
+    score_sessions,
+)
 from moola_pipeline.metrics.scores import ResampledWindows, resample_windows
 from moola_pipeline.windows.spans import Spans
 
@@ -142,3 +148,33 @@ def test_sessions_without_an_alarm_have_no_precision():
     assert scored["alarms_per_session"].estimate == 0
     assert np.isnan(scored["precision_top5"].estimate)
     assert scored["precision_top5"].n == 0
+
+
+def test_a_budget_worked_by_hand():
+    resampled = ground_of(3)
+    sessions = resampled.windows.session[:2]
+    # Session 0: one alarm right, 2 bars late; one false; one outside labeled cores. Session 1: one, 4 late.
+    rows = [(0, 100 + 50, 152), (0, 100 + 35, 136), (0, 500, 501), (1, 1100 + 51, 1154)]
+    alarms = pd.DataFrame(rows, columns=["session", "row", "closed"]).assign(direction=1, type=0)
+    alarms["session"] = resampled.windows.session[alarms["session"]]
+    scored = score_budget(resampled, sessions, alarms, 5)
+
+    assert (scored["alarms_per_session"].estimate, scored["alarms_per_session"].n) == (2, 2)
+    assert (scored["precision"].estimate, scored["precision"].n) == (pytest.approx(2 / 3), 3)
+    assert (scored["delay_bars"].estimate, scored["delay_bars"].n) == (pytest.approx((2 + 4) / 2), 2)
+    too_late = score_budget(resampled, sessions, alarms, 3)
+    assert (too_late["precision"].estimate, too_late["delay_bars"].estimate) == (pytest.approx(1 / 3), 2)
+
+
+def test_a_budget_without_an_alarm_has_no_precision_and_no_delay():
+    resampled = ground_of(2)
+    none = pd.DataFrame(
+        {
+            "session": np.empty(0, "datetime64[ns]"),
+            **dict.fromkeys(("row", "closed", "direction", "type"), np.empty(0, np.int64)),
+        }
+    )
+    scored = score_budget(resampled, resampled.windows.session, none, 10)
+    assert scored["alarms_per_session"].estimate == 0
+    assert np.isnan([scored[name].estimate for name in ("precision", "delay_bars")]).all()
+    assert (scored["precision"].n, scored["delay_bars"].n) == (0, 0)

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from moola_pipeline.report.data import (
+    AlarmBudget,
     Calibration,
     Check,
     DataFacts,
@@ -176,6 +177,16 @@ def _details(model: Scores) -> Details:
             for n in (22, 44, 87, 174)
         ],
         delay_curve={bars: score(0.2 + 0.02 * bars) for bars in (0, 1, 3, 5, 10)},
+        alarm_budgets=[
+            AlarmBudget(
+                budget=budget,
+                threshold=0.7 - 0.02 * budget,
+                alarms_per_session=score(0.9 * budget),
+                precision=score(0.6 - 0.01 * budget),
+                delay_bars=score(3.5),
+            )
+            for budget in range(1, 21)
+        ],
         null=score(0.01, 0.06),
         truth={
             "model": {"event_f1_macro": score(0.38), "event_f1_untyped": score(0.52)} | _types(0.77),
