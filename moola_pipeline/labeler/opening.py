@@ -111,7 +111,7 @@ class OpenedLabeler:
             for row in self.session.rows
             if row.key[2:] == (self.session.who.annotator, self.session.who.definition)
         ]
-        self.ranking.refresh(frame_of(own), len(self.session.journal.judgments))
+        self.ranking.refresh(own, len(self.session.journal.judgments))
         return progress_facts(self.mixed.counts(self.session.journal))
 
     def model(self, bar0: int) -> list[dict[str, Any]]:
