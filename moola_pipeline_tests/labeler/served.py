@@ -142,7 +142,7 @@ class LabelerProcess:
     def stop(self) -> str:
         """End it by Ctrl-C; what it said on stderr."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=30)[1]
+        return self.process.communicate(timeout=120)[1]
 
 
 def chromium_path() -> str:
