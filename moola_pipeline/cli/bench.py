@@ -159,6 +159,16 @@ def scaling(bars: int, out: Path | None, as_json: bool) -> None:
     emit({"sizes": facts}, lines, as_json)
 
 
+@bench.command()
+@json_option
+def labeler(as_json: bool) -> None:
+    """Measure how long one waits in the labeler at five years of simulated bars."""
+    from moola_pipeline.benchmarks.labeler_speed import labeler_lines, measure_labeler
+
+    speed = measure_labeler()
+    emit(speed._asdict(), labeler_lines(speed), as_json)
+
+
 def _require_markdown(out: Path | None) -> None:
     if out is not None and out.suffix != ".md":
         raise BadInput(f"--out must end in .md, got {out.name}. Name a Markdown file.")

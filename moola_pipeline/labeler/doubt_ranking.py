@@ -1,6 +1,7 @@
 """The training windows that trees doubt most, ranked again in the background as labels come in."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from moola_pipeline.errors import MoolaError
 from moola_pipeline.label_choice.doubt import draw_spread, unlabeled_windows, window_doubt
 from moola_pipeline.label_choice.trees import can_learn, fit_trees, score_proposals
 from moola_pipeline.labeler.chart_bars import ChartBars
+from moola_pipeline.labels.judgments import LabelRow, frame_of
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, training_rows_end
@@ -35,18 +37,18 @@ class DoubtRanking:
         self._thread: threading.Thread | None = None
         self._market: MarketArrays | None = None
 
-    def refresh(self, labels: pd.DataFrame, n_judgments: int) -> None:
+    def refresh(self, rows: Sequence[LabelRow], n_judgments: int) -> None:
         """Rank again in a thread if enough judgments are new and no ranking is going on.
 
         Args:
-            labels: LABEL_COLUMNS of the annotator under the definition.
+            rows: Labels of the annotator under the definition.
             n_judgments: Number of judgments so far.
         """
         due = self._ranked_at is None or n_judgments - self._ranked_at >= EVERY
         if not due or (self._thread is not None and self._thread.is_alive()):
             return
         self._ranked_at = n_judgments
-        self._thread = threading.Thread(target=self._rank, args=(labels, n_judgments), daemon=True)
+        self._thread = threading.Thread(target=self._rank, args=(rows, n_judgments), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -54,9 +56,9 @@ class DoubtRanking:
         if self._thread is not None:
             self._thread.join()
 
-    def _rank(self, labels: pd.DataFrame, seed: int) -> None:
+    def _rank(self, rows: Sequence[LabelRow], seed: int) -> None:
         try:
-            self.rows = self._most_doubtful(labels, np.random.default_rng(seed))
+            self.rows = self._most_doubtful(frame_of(rows), np.random.default_rng(seed))
         except MoolaError:  # rolling splits without enough months: random windows go on
             self.rows = ()
 

@@ -113,7 +113,7 @@ class OpenedLabeler:
             if row.key[2:] == (self.session.who.annotator, self.session.who.definition)
         ]
         journal = self.session.journal
-        self.ranking.refresh(frame_of(own), len(journal.judgments))
+        self.ranking.refresh(own, len(journal.judgments))
         return progress_facts(self.mixed.counts(journal), self.mixed.n_expansions(journal))
 
     def model(self, bar0: int) -> list[dict[str, Any]]:

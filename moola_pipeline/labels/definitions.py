@@ -11,7 +11,7 @@ FOLDER = "definitions"
 REMEDY = "Restore it from a backup."
 MAX_CHARACTERS = 100_000
 SUGGESTED = """\
-An expansion is a surge: price moves one way for a few bars, clearly faster than in the bars around it.
+An expansion is a surge: price moves one way for two to about ten bars, clearly faster than before.
 It starts at the first bar of the surge and ends at its last bar, before price stalls or turns.
 
 Consolidation: before it, price stood in a narrow range for about 15 bars.

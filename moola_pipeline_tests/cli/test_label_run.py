@@ -7,7 +7,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline_tests.homes import BARS, LABELS, run_moola
 
-SECONDS = 600
+SECONDS = 3_600
 
 
 def waited(run: LabelRun, *states: str) -> dict:

@@ -142,7 +142,7 @@ class LabelerProcess:
     def stop(self) -> str:
         """End it by Ctrl-C; what it said on stderr."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=30)[1]
+        return self.process.communicate(timeout=120)[1]
 
 
 def chromium_path() -> str:
@@ -153,14 +153,18 @@ def chromium_path() -> str:
     return found
 
 
+def sandbox() -> list[str]:
+    """Arguments of the browser: it has no sandbox for root."""
+    return ["--no-sandbox"] if os.getuid() == 0 else []
+
+
 @contextmanager
 def browser() -> Iterator[Any]:
     """A browser; skips if playwright or chromium is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: install the extra test")
     path = chromium_path()
     with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-        started = running.chromium.launch(executable_path=path, args=arguments)
+        started = running.chromium.launch(executable_path=path, args=sandbox())
         try:
             yield started
         finally:

@@ -4,12 +4,13 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from moola_pipeline.bars.manifest import read_bars
@@ -19,7 +20,14 @@ from moola_pipeline.labeler.marks import WITHDRAWN, marks_of
 from moola_pipeline.labels.registry import registered_judgments
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.labeler.conftest import ANN
-from moola_pipeline_tests.labeler.served import LabelerProcess, NoRun, Served, serving
+from moola_pipeline_tests.labeler.served import (
+    LabelerProcess,
+    NoRun,
+    Served,
+    chromium_path,
+    sandbox,
+    serving,
+)
 
 WINDOWS = 20
 
@@ -352,30 +360,37 @@ def test_what_the_page_showed_as_saved_survives_ten_kills_of_the_server(chromium
 
 
 @pytest.mark.slow
-def test_what_the_page_showed_as_saved_survives_ten_kills_of_the_browser(home: Home):
-    from moola_pipeline_tests.labeler.served import browser
-
+def test_what_the_page_showed_as_saved_survives_ten_kills_of_the_browser(chromium, home: Home):
     rng, shown = np.random.default_rng(2), {}
     labeler = LabelerProcess(home.root, "--annotator", "ann")
-    with browser() as chromium:
-        for round_number in range(10):
-            context = chromium.new_context(viewport={"width": 1280, "height": 800})
-            page = context.new_page()
+    for round_number in range(10):
+        before = {*psutil.Process().children(recursive=True)}
+        second = chromium.browser_type.launch(executable_path=chromium_path(), args=sandbox())
+        with suppress(Exception):  # what playwright says of a browser that was killed
+            page = second.new_page()
             page.goto(labeler.link)
             page.wait_for_selector("#where:not(:empty), #taken[open]")
             if page.locator("#taken[open]").count():
                 page.click("#take-over")
+                page.wait_for_selector("#where:not(:empty)")
             if first_use(page):
                 page.wait_for_selector("#guide[open]")
                 page.keyboard.press("Enter")
             for number in range(3):
-                for key in keys_of(planned_marks(round_number * 50 + number))[: int(rng.integers(3, 20))]:
+                for key in keys_of(planned_marks(round_number * 50 + number)):
                     page.keyboard.press(key)
                 shown |= shown_as_saved(page)
-            context.close()
+            for key in keys_of(planned_marks(round_number))[: int(rng.integers(1, 8))]:
+                page.keyboard.press(key)
+            shown |= shown_as_saved(page)
+        for process in {*psutil.Process().children(recursive=True)} - before:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        with suppress(Exception):
+            second.close()
     labeler.stop()
     held = saved_marks(home)
-    assert shown
+    assert len(shown) >= 10
     assert {name: held.get(name) for name in shown} == shown
 
 
