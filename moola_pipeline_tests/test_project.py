@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from moola_pipeline.storage.home import PROJECT_ROOT
@@ -108,6 +109,16 @@ def test_tracked_files_contain_no_path_of_one_machine():
     tracked = [PROJECT_ROOT / name for name in listed.stdout.split("\0") if name]
     texts = {path: path.read_text("utf-8", "ignore") for path in tracked if path.is_file()}
     assert not [path for path, text in texts.items() if MACHINE_PATH.search(text)]
+
+
+def test_dagster_dg_and_the_workspace_load_the_same_definitions():
+    tools = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    [entry] = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
+    module = entry["python_module"]
+    assert tools["dagster"]["module_name"] == module
+    assert tools["dg"]["directory_type"] == "project"
+    assert tools["dg"]["project"]["code_location_target_module"] == module
+    assert module.startswith(f"{tools['dg']['project']['root_module']}.")
 
 
 def test_plain_dagster_and_dagster_home_share_one_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """Dockerfile and Helm values, checked without a registry or a cluster."""
 
+import json
 import re
 from typing import Any
 
@@ -38,8 +39,15 @@ def test_the_image_does_not_install_or_run_as_root():
     assert recipe[user].split()[1] not in ("root", "0")
     assert sum(line.startswith("USER") for line in recipe) == 1
     assert user < min(
-        number for number, line in enumerate(recipe) if "pip install" in line or "ENTRYPOINT" in line
+        number for number, line in enumerate(recipe) if "pip install" in line or line.startswith("CMD")
     )
+
+
+def test_the_image_has_no_entrypoint_that_would_swallow_the_command_of_the_chart():
+    recipe = _recipe()
+    assert not [line for line in recipe if line.startswith("ENTRYPOINT")]
+    [command] = [line for line in recipe if line.startswith("CMD")]
+    assert json.loads(command.removeprefix("CMD ")) == ["moola", "doctor"]
 
 
 def test_the_image_has_the_cuda_version_of_the_pinned_torch():
