@@ -18,6 +18,7 @@ from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.labeler.marks import WindowMarks
 from moola_pipeline.labeler.opening import LabelRequest, open_labeler
+from moola_pipeline.storage.atomic_write import atomic_write
 from moola_pipeline.storage.home import Home
 
 FIVE_YEARS = SimulationSettings(first_session=date(2020, 4, 1), last_session=date(2025, 6, 30))
@@ -64,7 +65,8 @@ def measure_labeler(settings: SimulationSettings = FIVE_YEARS, windows: int = 40
     with tempfile.TemporaryDirectory() as folder:
         home, path = Home(Path(folder) / "home"), Path(folder) / "bars.parquet"
         bars = simulate(settings).bars
-        bars.loc[:, list(RAW_COLUMNS)].to_parquet(path, index=False)
+        with atomic_write(path) as temporary:
+            bars.loc[:, list(RAW_COLUMNS)].to_parquet(temporary, index=False)
         add_bars(registered_store(home), path, VendorOptions(instrument=settings.instrument))
         opening, opened = _timed(lambda: open_labeler(home, LabelRequest("bench", split="train"), _NoRun()))
         session = opened.session
