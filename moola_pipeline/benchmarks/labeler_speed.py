@@ -77,8 +77,8 @@ def measure_labeler(settings: SimulationSettings = FIVE_YEARS, windows: int = 40
             saves.append(_timed(lambda: _next(session, opened))[0])
         opened.ranking.wait()
         resident = psutil.Process().memory_info().rss
-    next_seconds, mark_seconds = float(np.median(saves)), float(np.median(marks))
-    return LabelerSpeed(len(bars), opening, first, next_seconds, mark_seconds, resident)
+    save, mark = (float(np.median(times)) for times in (saves, marks))
+    return LabelerSpeed(len(bars), opening, first, save, mark, resident)
 
 
 def labeler_lines(speed: LabelerSpeed) -> list[str]:

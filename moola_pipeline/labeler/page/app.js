@@ -99,8 +99,9 @@ function show(state) {
   }
   page.selected = page.selected && spanAt(marks(), page.selected.start);
   const isEmpty = !marks().spans.length && !marks().verdict;
+  /** @type {Record<string, string>} */
   const texts = { draft: isEmpty ? "" : "draft stored", saved: "saved", changed: "changed since it was saved" };
-  setStatus(state.window.status, texts[/** @type {keyof texts} */ (state.window.status)] ?? "");
+  setStatus(state.window.status, texts[state.window.status] ?? "");
   draw();
 }
 
