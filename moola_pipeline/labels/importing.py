@@ -21,6 +21,8 @@ from moola_pipeline.labels.shared_faults import refuse_shared_faults
 from moola_pipeline.labels.tables import read_table
 
 DUPLICATE = "exact duplicate"
+MAX_JUDGES = 100
+"""Annotators, times definitions, in one file: each is checked apart."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,13 @@ def build_ledger(
         BadInput: As `inspect_labels`.
     """
     file = inspect_labels(path, bars, pass_number, options)
-    refused = [file.refused]
-    for labels in judges(file.labels):
+    refused, by_judge = [file.refused], judges(file.labels)
+    if len(by_judge) > MAX_JUDGES:
+        raise BadInput(
+            f"{path.name}: a label file must hold labels of at most {MAX_JUDGES} annotators and definitions, "
+            f"got {len(by_judge):,}. Name the annotators in the column annotator, or divide the file."
+        )
+    for labels in by_judge:
         for number in labels["pass"].unique():
             placement = place_labels(labels, bars, int(number))
             refused += [placement.refused, _clashing(labels, placement.frame, int(number))]

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.importing import add_labels, build_ledger
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.registry import registered_labels
-from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
+from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
 BARS = weekly_bars(4)
 
@@ -123,3 +124,11 @@ def test_the_sums_of_every_ledger_reconcile_and_nothing_is_lost_by_merging(first
 def test_a_ledger_of_an_earlier_version_still_reads(entry):
     ledger = LabelLedger(**entry, counts={"consolidation": 1}, windows=1)
     assert (ledger.outside_core, ledger.passes, ledger.by_prices) == (0, {}, {})
+
+
+def test_a_file_of_very_many_annotators_is_refused(tmp_path: Path):
+    rows = weekly_labels(weekly_bars(2)).iloc[:1]
+    many = pd.concat([rows.assign(annotator=f"a{n}") for n in range(101)])
+    many.to_csv(tmp_path / "many.csv", index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    with pytest.raises(BadInput, match="must hold labels of at most 100 annotators and definitions, got 101"):
+        build_ledger(tmp_path / "many.csv", weekly_bars(2))
