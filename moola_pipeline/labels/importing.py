@@ -151,13 +151,14 @@ def build_ledger(
         BadInput: As `inspect_labels`.
     """
     file = inspect_labels(path, bars, pass_number, options)
-    refused, by_judge = [file.refused], judges(file.labels)
-    if len(by_judge) > MAX_JUDGES:
+    refused = [file.refused]
+    n_judges = len(file.labels[["annotator", "definition"]].drop_duplicates())
+    if n_judges > MAX_JUDGES:
         raise BadInput(
             f"{path.name}: a label file must hold labels of at most {MAX_JUDGES} annotators and definitions, "
-            f"got {len(by_judge):,}. Name the annotators in the column annotator, or divide the file."
+            f"got {n_judges:,}. Name the annotators in the column annotator, or divide the file."
         )
-    for labels in by_judge:
+    for labels in judges(file.labels):
         for number in labels["pass"].unique():
             placement = place_labels(labels, bars, int(number))
             refused += [placement.refused, _clashing(labels, placement.frame, int(number))]
