@@ -92,6 +92,22 @@ class _CountedStream(io.BufferedIOBase):
     def writable(self) -> bool:
         return self._stream.writable()
 
+    def seekable(self) -> bool:
+        return self._stream.seekable()
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self._stream.seek(place, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        self._disk.request("write")
+        return self._stream.truncate(size)
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
     def close(self) -> None:
         self._stream.close()
         super().close()

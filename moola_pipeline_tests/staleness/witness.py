@@ -105,9 +105,13 @@ def deciding(asset: str) -> set[str]:
     return {path.partition(":")[0] for path in package_code().of_asset(asset).files}
 
 
+LISTENERS = {"cli/progress.py"}
+"""Files that are told how far an asset is, and hand it nothing."""
+
+
 def beyond(executed: set[str], asset: str) -> set[str]:
-    """Executed files that are neither in the asset's closure nor carriers."""
-    return {path for path in executed if not is_carrier(path)} - deciding(asset)
+    """Executed files that are neither in the asset's closure nor carriers nor listeners."""
+    return {path for path in executed if not is_carrier(path)} - LISTENERS - deciding(asset)
 
 
 def witnessed(home: Home) -> dict[str, set[str]]:
