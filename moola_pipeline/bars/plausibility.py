@@ -71,7 +71,7 @@ def refuse_implausible(
     refuse_other_scale(bars, clock, instrument, reading.source)
     refuse_wrong_dates(bars, clock, reading, instrument)
     left_out = np.unique(wall_minutes(sifted.rejected["timestamp"].dropna(), NEW_YORK))
-    places = np.searchsorted(clock.minutes, left_out)
+    places = np.searchsorted(clock.minutes, left_out)  # both are sorted: np.union1d would sort all bars again
     is_new = clock.minutes[np.minimum(places, len(bars) - 1)] != left_out
     minutes = np.insert(clock.minutes, places[is_new], left_out[is_new])
     refuse_stamp(minutes, clock, reading, instrument)

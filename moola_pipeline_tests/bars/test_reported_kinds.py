@@ -147,6 +147,13 @@ def test_opens_are_not_read_as_closes_even_if_the_user_says_so(tmp_path: Path, b
     assert text.endswith("They look like bar opens: give --stamp open.")
 
 
+def test_a_session_whose_first_bar_is_set_aside_does_not_begin_a_minute_later(tmp_path: Path):
+    bars = WEEK.iloc[:1200].reset_index(drop=True)
+    damaged = bars.assign(low=bars["low"].where(bars.index > 0, bars["low"] - 0.1))  # off the tick grid
+    read = read_vendor_file(saved(tmp_path / "nq.csv", written(damaged, "America/New_York")), NEW_YORK)
+    same_bars(read, bars.iloc[1:])
+
+
 def test_one_session_of_closes_among_opens_is_named(tmp_path: Path):
     third = WEEK["timestamp"].between("2025-01-14T23:00Z", "2025-01-15T22:00Z")
     late = WEEK["timestamp"] + pd.to_timedelta(third.astype(int), "min")
