@@ -9,10 +9,12 @@ import webbrowser
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from moola_pipeline.cli.options import SPLITS
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.services import LOOPBACK, is_free, next_free
 from moola_pipeline.errors import BadInput
@@ -23,11 +25,10 @@ if TYPE_CHECKING:
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 PORT = 8400
-SPLIT_NAMES = ("train", "validation", "test")
 
 
 @click.command()
-@click.option("--for", "split", type=click.Choice(SPLIT_NAMES), help="Draw windows of this split only.")
+@click.option("--for", "split", type=click.Choice(SPLITS), help="Draw windows of this split only.")
 @click.option("--windows", type=click.IntRange(min=1), metavar="N", help="End after N saved windows.")
 @click.option("--annotator", metavar="NAME", help="Who labels.  [default: the user's name]")
 @click.option(
@@ -47,6 +48,12 @@ SPLIT_NAMES = ("train", "validation", "test")
     "--review", "listed", flag_value="review", help="Go through the champion's newest marks and near misses."
 )
 @click.option("--alike", metavar="WINDOW", help="Label windows like a labeled one.")
+@click.option(
+    "--task",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help='Label the windows of a task file, made with "moola labels task".',
+)
 @click.option(
     "--port", type=click.IntRange(1, 65_535), help=f"Port of the page.  [default: the first free from {PORT}]"
 )
@@ -77,11 +84,14 @@ def label(
     from moola_pipeline.cli.label_run import LabelRun
     from moola_pipeline.labeler.opening import LabelRequest, open_labeler
 
+    fixed = [name for name, value in {"--annotator": annotator, "--definition": definition}.items() if value]
+    if lists["task"] and fixed:
+        raise BadInput(f"A task says who labels and by which definition, got {' and '.join(fixed)} too.")
     request = LabelRequest(annotator or getpass.getuser(), definition, split, windows, session, **lists)
     given = [name for name, value in {"--for": split, "--session": session, **lists}.items() if value]
     if len(given) > 1:
         raise BadInput(
-            "Only one of --for, --session, --alike and the lists may be given. Leave the others out."
+            "Only one of --for, --session, --alike, --task and the lists may be given. Leave the others out."
         )
     learning = LabelRun(home)
     try:

@@ -1,12 +1,13 @@
-"""`moola labels next`, `alike`, `second-look`: windows to label, like a given one, or to judge again."""
+"""`moola labels next`, `task`, `alike`, `second-look`: windows to label, for another, like one, or again."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from moola_pipeline.cli.choice_data import ChoiceData, load_choice_data
-from moola_pipeline.cli.options import market_options
-from moola_pipeline.cli.output import emit, iso_time, json_option, shown_time
+from moola_pipeline.cli.options import SPLITS, market_options
+from moola_pipeline.cli.output import emit, iso_time, json_option, require_out, shown_time, writing
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
@@ -98,6 +99,48 @@ def next_windows(
             f"Only {len(windows)} of {number}: no more without labels, at most {PER_SESSION} a session."
         )
     emit(facts, [*data.heading, *lines, "", f"By {by}. {TRAINING_ONLY}"], as_json)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--annotator", metavar="NAME", required=True, help="Who will label.")
+@click.option("--windows", "number", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@click.option("--for", "split", type=click.Choice(SPLITS), help="Draw windows of this split only.")
+@click.option("--definition", type=click.IntRange(min=1), metavar="NUMBER", help="[default: the newest]")
+@json_option
+@click.pass_obj
+def task(
+    home: Home,
+    out: Path,
+    annotator: str,
+    number: int,
+    split: str | None,
+    definition: int | None,
+    as_json: bool,
+) -> None:
+    """Write windows for NAME, who labels on another machine, to the task file OUT (.json).
+
+    There, with the same bars registered: moola label --task OUT; moola labels export FILE.csv
+    --annotator NAME. Back here: moola labels add FILE.csv
+    """
+    require_out("OUT", out, (".json",))
+    from moola_pipeline.labeler.opening import LabelRequest, draw_task
+    from moola_pipeline.labeler.task_files import task_json
+    from moola_pipeline.storage.atomic_write import atomic_write_bytes
+
+    drawn = draw_task(home, LabelRequest(annotator, definition, split), number)
+    with writing("OUT", out):
+        atomic_write_bytes(out, task_json(drawn))
+    counts = {name: sum(window.split == name for window in drawn.windows) for name in SPLITS}
+    facts = {"file": str(out), "annotator": annotator, "definition": drawn.definition, "windows": counts}
+    shown = ", ".join(f"{n} of {name}" for name, n in counts.items() if n)
+    lines = [
+        f"{out}: {len(drawn.windows):,} windows for {annotator} ({shown})",
+        f"There, with the same bars:  moola label --task {out.name}",
+        f"then                        moola labels export {annotator}.csv --annotator {annotator}",
+        f"and back here               moola labels add {annotator}.csv",
+    ]
+    emit(facts, lines, as_json)
 
 
 @click.command("second-look")

@@ -13,7 +13,7 @@ from moola_pipeline.bars.manifest import read_bars
 from moola_pipeline.bars.store import read_manifest, registered_store
 from moola_pipeline.cli.judgments import COMMANDS
 from moola_pipeline.cli.label_budget import budget, choice_study
-from moola_pipeline.cli.label_choice import alike, next_windows, second_look
+from moola_pipeline.cli.label_choice import alike, next_windows, second_look, task
 from moola_pipeline.cli.label_doubt import doubtful
 from moola_pipeline.cli.label_reading import reading_options
 from moola_pipeline.cli.label_review import LabelPreview, preview_labels
@@ -52,7 +52,7 @@ def labels() -> None:
     """Add and check labeled windows."""
 
 
-for _command in (*COMMANDS, next_windows, doubtful, alike, second_look, budget, choice_study):
+for _command in (*COMMANDS, next_windows, task, doubtful, alike, second_look, budget, choice_study):
     labels.add_command(_command)
 
 

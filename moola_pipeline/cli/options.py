@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PROFILES = ("auto", "smoke", "demo", "full", "study")
 MARKETS = ("auto", "registered", "simulated")
+SPLITS = ("train", "validation", "test")
 SCENARIOS = ("no_signal", "drifting_mix", "regime_break", "second_instrument")
 
 

@@ -158,8 +158,12 @@ class MixedWindows:
         held = list(journal.current().values())
         mine = [one for one in held if self._is_mine(one)]
         names = {f"{one.window_id}/{one.pass_number}" for one in mine if one.chosen != CHOSEN[0]}
-        bar0 = [self._bar0(one) for one in held] + [self.bars.row_at(one.opened_at) or 0 for one in opened]
-        return _Drawn(held, mine, names | {one.name for one in opened}, np.unique(bar0))
+        shown = {one.name: self.bars.row_at(one.opened_at) or 0 for one in opened}
+        own = {f"{one.window_id}/{one.pass_number}": self._bar0(one) for one in mine} | {
+            one.name: shown[one.name] for one in opened if not one.visit
+        }
+        bar0 = [self._bar0(one) for one in held] + [*shown.values()]
+        return _Drawn(held, mine, names | {*shown}, np.unique(bar0), np.array([*own.values()], np.int64))
 
     def _free(self, split: str, rows: np.ndarray, drawn: "_Drawn") -> np.ndarray:
         """The rows (n,) that can be bar 0 of a new window: whole, and apart from all others."""
@@ -176,7 +180,7 @@ class MixedWindows:
     def _in_split(self, split: str, drawn: "_Drawn", rng: np.random.Generator) -> LabelWindow | None:
         window = self._shared(split, drawn) if rng.random() < SHARED else None
         if window is None and split == SPLITS[0]:
-            n = sum(self.rows.split_of(self._bar0(one)) == split for one in drawn.mine)
+            n = sum(self.rows.split_of(bar0) == split for bar0 in drawn.own_bar0.tolist())
             kind = planned(TRAINING_BLOCK, n, self.seed + 1)
             window = self._repeat(drawn) if kind == "repeat" else None
             if window is None and kind != "random":
@@ -193,8 +197,7 @@ class MixedWindows:
             rows = self._free(split, np.arange(first, end), drawn)
         if not len(rows):
             return None
-        judged = np.array([self._bar0(one) for one in drawn.mine], np.int64)
-        judged = judged[(judged >= first) & (judged < end)]
+        judged = drawn.own_bar0[(drawn.own_bar0 >= first) & (drawn.own_bar0 < end)]
         for unit in (_month, _hour):
             rows = rows[_fewest(unit(self.bars.opened[rows]), unit(self.bars.opened[judged]))]
         return self._window(int(rng.choice(rows)), "random", split)
@@ -243,12 +246,19 @@ class MixedWindows:
 
 
 class _Drawn(NamedTuple):
-    """What has been drawn: judgments that hold, the annotator's own, names, and (n,) rows of bar 0 of all."""
+    """What has been drawn: judgments that hold, and windows that are open.
+
+    Attributes:
+        mine: Judgments of the annotator.
+        names: Of the windows that he need not be given again.
+        bar0, own_bar0: (n,) rows of bar 0 of all windows, and of those that he was given.
+    """
 
     held: list[Judgment]
     mine: list[Judgment]
     names: set[str]
     bar0: np.ndarray
+    own_bar0: np.ndarray
 
 
 def _is_first_draw(one: Judgment) -> bool:

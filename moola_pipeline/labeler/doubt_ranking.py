@@ -1,6 +1,5 @@
 """The training windows that trees doubt most, ranked again in the background as labels come in."""
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 from moola_pipeline.errors import MoolaError
 from moola_pipeline.label_choice.doubt import draw_spread, unlabeled_windows, window_doubt
 from moola_pipeline.label_choice.trees import can_learn, fit_trees, score_proposals
+from moola_pipeline.labeler.background import BackgroundWork
 from moola_pipeline.labeler.chart_bars import ChartBars
 from moola_pipeline.labels.judgments import LabelRow, frame_of
 from moola_pipeline.labels.placement import split_labels
@@ -28,13 +28,15 @@ class DoubtRanking:
 
     Attributes:
         rows: The most doubtful windows, best first.
+        tick_points: Smallest price step, index points.
     """
 
     def __init__(self, table: pd.DataFrame, tick_points: float, settings: SplitSettings) -> None:
         self.rows: tuple[int, ...] = ()
-        self._table, self._tick, self._settings = table, tick_points, settings
+        self.tick_points = tick_points
+        self._table, self._settings = table, settings
         self._ranked_at: int | None = None
-        self._thread: threading.Thread | None = None
+        self._work = BackgroundWork()
         self._market: MarketArrays | None = None
 
     def refresh(self, rows: Sequence[LabelRow], n_judgments: int) -> None:
@@ -45,16 +47,12 @@ class DoubtRanking:
             n_judgments: Number of judgments so far.
         """
         due = self._ranked_at is None or n_judgments - self._ranked_at >= EVERY
-        if not due or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._ranked_at = n_judgments
-        self._thread = threading.Thread(target=self._rank, args=(rows, n_judgments), daemon=True)
-        self._thread.start()
+        if due and self._work.start(lambda: self._rank(rows, n_judgments)):
+            self._ranked_at = n_judgments
 
     def wait(self) -> None:
         """Wait until the ranking that is going on is done."""
-        if self._thread is not None:
-            self._thread.join()
+        self._work.wait()
 
     def _rank(self, rows: Sequence[LabelRow], seed: int) -> None:
         try:
@@ -69,7 +67,7 @@ class DoubtRanking:
             return ()
         end = training_rows_end(self._table, self._settings)
         if self._market is None:
-            self._market = MarketArrays.from_table(self._table.iloc[:end], self._tick)
+            self._market = MarketArrays.from_table(self._table.iloc[:end], self.tick_points)
         bar0 = ChartBars(self._table).opened.searchsorted(labels["window_start"].astype("int64").to_numpy())
         free = unlabeled_windows(self._market.segment, end, np.unique(bar0))
         chosen = np.sort(rng.permutation(free)[:MAX_CANDIDATES])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pandas as pd
@@ -15,8 +16,8 @@ from moola_pipeline.labeler.chart_bars import ChartBars
 from moola_pipeline.labeler.choosing import ListedWindows, MixedWindows, SplitRows
 from moola_pipeline.labeler.doubt_ranking import DoubtRanking
 from moola_pipeline.labeler.drafts import require_annotator
-from moola_pipeline.labeler.marks import Annotating
-from moola_pipeline.labeler.progress import progress_facts
+from moola_pipeline.labeler.marks import Annotating, LabelWindow
+from moola_pipeline.labeler.progress import SelfAgreement, progress_facts
 from moola_pipeline.labeler.reopened import (
     LISTS,
     LabeledBars,
@@ -27,10 +28,11 @@ from moola_pipeline.labeler.reopened import (
 )
 from moola_pipeline.labeler.server import Surroundings
 from moola_pipeline.labeler.session import LabelingSession
+from moola_pipeline.labeler.task_files import Task, make_task, read_task, require_instrument, task_windows
 from moola_pipeline.labels.chosen_splits import keep_proposed, read_split_choice
-from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts
+from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts, keep_definition
 from moola_pipeline.labels.judgments import frame_of
-from moola_pipeline.labels.registry import open_judgments
+from moola_pipeline.labels.registry import RegisteredJudgments, open_judgments
 from moola_pipeline.labels.schema import COMPLETE, DRAWN
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates
 from moola_pipeline.settings import PROFILES
@@ -52,6 +54,7 @@ class LabelRequest:
         session: Trading day to mark whole; None to draw windows.
         listed: doubtful, disagree or review: the list to open; None for drawn windows.
         alike: Labeled window whose like are opened; None for others.
+        task: Task file whose windows are opened, for its annotator; None for others.
     """
 
     annotator: str
@@ -61,6 +64,7 @@ class LabelRequest:
     session: datetime | None = None
     listed: Literal["doubtful", "disagree", "review"] | None = None
     alike: str | None = None
+    task: Path | None = None
 
 
 class Learning(Protocol):
@@ -83,6 +87,7 @@ class OpenedLabeler:
     session: LabelingSession
     mixed: MixedWindows
     ranking: DoubtRanking
+    again: SelfAgreement
     data: LabeledBars
     learning: Learning
     champion: Callable[[], "ExpansionModel"]
@@ -106,7 +111,7 @@ class OpenedLabeler:
         }
 
     def progress(self) -> dict[str, Any]:
-        """Labels by split; ranks doubtful windows again if it is time."""
+        """Labels by split, and self-agreement; ranks doubtful windows again if it is time."""
         own = [
             row
             for row in self.session.rows
@@ -114,7 +119,9 @@ class OpenedLabeler:
         ]
         journal = self.session.journal
         self.ranking.refresh(own, len(journal.judgments))
-        return progress_facts(self.mixed.counts(journal), self.mixed.n_expansions(journal))
+        self.again.refresh(own)
+        counts, expansions = self.mixed.counts(journal), self.mixed.n_expansions(journal)
+        return {**progress_facts(counts, expansions), "again": self.again.text}
 
     def model(self, bar0: int) -> list[dict[str, Any]]:
         """Marks of the champion in the window at a row."""
@@ -123,6 +130,24 @@ class OpenedLabeler:
     def define(self, text: str) -> int:
         """Keep a definition; the first text is that of the labels made now."""
         return add_definition(self.store.labels, text)
+
+
+@dataclass
+class _Prepared:
+    """What a home gives to draw windows from."""
+
+    store: BarStore
+    table: pd.DataFrame
+    bars: ChartBars
+    who: Annotating
+    settings: SplitSettings
+    ranking: DoubtRanking
+    mixed: MixedWindows
+    known: RegisteredJudgments
+
+    def require_room(self) -> None:
+        """Refuse if a split has no window left."""
+        _require_room(self.mixed, self.known.journal, self.settings)
 
 
 def open_labeler(
@@ -140,44 +165,90 @@ def open_labeler(
         champion: Loads the model that serves.
 
     Raises:
-        BadInput: If no bars are registered, the definition does not exist, or no window can be drawn.
+        BadInput: If no bars are registered, the definition does not exist, no window can be drawn, or the
+            task is for other bars.
         IntegrityError: If bars, labels or the draft journal are not those that were recorded.
     """
+    task = None if request.task is None else read_task(request.task)
+    ready = _prepare(home, request, task)
+    known, who = ready.known, ready.who
+    facts = (ready.ranking.tick_points, known.journal.numbers())
+    data = LabeledBars(ready.table, ready.bars, frame_of(known.rows), who, ready.settings, *facts)
+    chooser = _listed(request, data, task, champion or _no_champion)
+    if chooser is None:
+        ready.require_room()
+    if task is not None:
+        keep_definition(ready.store.labels, task.definition, task.definition_text)
+    session = LabelingSession(ready.bars, ready.store.labels, who, chooser or ready.mixed, request.windows)
+    again = SelfAgreement(ready.table)
+    around = (ready.mixed, ready.ranking, again, data, learning, champion or _no_champion)
+    return OpenedLabeler(ready.store, session, *around)
+
+
+def draw_task(home: Home, request: LabelRequest, n: int) -> Task:
+    """Draw windows for an annotator who labels on another machine.
+
+    Args:
+        home: With registered bars.
+        request: Its annotator, definition and split are those of the task.
+        n: Number of windows; fewer if no more are left.
+
+    Raises:
+        BadInput, IntegrityError: As `open_labeler`.
+    """
+    ready = _prepare(home, request, None)
+    ready.require_room()
+    own = [row for row in ready.known.rows if row.key[2:] == (ready.who.annotator, ready.who.definition)]
+    ready.ranking.refresh(own, len(ready.known.journal.judgments))
+    ready.ranking.wait()
+    windows: list[LabelWindow] = []
+    while len(windows) < n and (window := ready.mixed.next(ready.known.journal, windows)) is not None:
+        windows.append(window)
+    text = definition_texts(ready.store.labels)[ready.who.definition]
+    return make_task(ready.who, text, windows, ready.bars)
+
+
+def _prepare(home: Home, request: LabelRequest, task: Task | None) -> _Prepared:
     store = registered_store(home)
     files = read_manifest(store).files
     if not files:
         raise BadInput("Bars must be registered before windows can be labeled. Run: moola bars add FILE")
-    texts = definition_texts(store.labels)
-    number = request.definition or max(texts)
-    if number not in texts:
-        raise BadInput(
-            f"--definition must be one of {', '.join(map(str, texts))}, got {number}. "
-            "Add a text with: moola labels define FILE"
-        )
     instrument = INSTRUMENTS[files[0].instrument]
-    who = Annotating(instrument.name, require_annotator(request.annotator), number)
+    if task is None:
+        annotator, number = request.annotator, _known_definition(store, request.definition)
+    else:
+        require_instrument(task, instrument.name)
+        annotator, number = task.annotator, task.definition
+    who = Annotating(instrument.name, require_annotator(annotator), number)
     table = read_bars(store)
     bars = ChartBars(table)
     chosen = proposed_dates(table, read_split_choice(store.root) or PROFILES["full"].splits)
     keep_proposed(store.root, chosen)
     settings = _fixed(chosen, bars)
     ranking = DoubtRanking(table, instrument.tick_points, settings)
-    rows = SplitRows.of(table, settings)
-    mixed = MixedWindows(bars, rows, who, request.split, lambda: ranking.rows)
+    mixed = MixedWindows(bars, SplitRows.of(table, settings), who, request.split, lambda: ranking.rows)
     known = open_judgments(store.labels, bars.opened)
-    facts = (instrument.tick_points, known.journal.numbers())
-    data = LabeledBars(table, bars, frame_of(known.rows), who, settings, *facts)
-    chooser = _listed(request, data, champion or _no_champion)
-    if chooser is None:
-        _require_room(mixed, known.journal, settings)
-    session = LabelingSession(bars, store.labels, who, chooser or mixed, request.windows)
-    return OpenedLabeler(store, session, mixed, ranking, data, learning, champion or _no_champion)
+    return _Prepared(store, table, bars, who, settings, ranking, mixed, known)
+
+
+def _known_definition(store: BarStore, wanted: int | None) -> int:
+    """The number of the definition that is asked for, else of the newest."""
+    texts = definition_texts(store.labels)
+    number = wanted or max(texts)
+    if number not in texts:
+        raise BadInput(
+            f"--definition must be one of {', '.join(map(str, texts))}, got {number}. "
+            "Add a text with: moola labels define FILE"
+        )
+    return number
 
 
 def _listed(
-    request: LabelRequest, data: LabeledBars, champion: Callable[[], "ExpansionModel"]
+    request: LabelRequest, data: LabeledBars, task: Task | None, champion: Callable[[], "ExpansionModel"]
 ) -> ListedWindows | None:
     """The windows that a request lists; None if they are to be drawn."""
+    if task is not None:
+        return ListedWindows(task_windows(task, data.bars))
     if request.session is not None:
         return ListedWindows(session_windows(data, request.session))
     if request.alike is not None:

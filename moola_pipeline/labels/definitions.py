@@ -52,6 +52,23 @@ def add_definition(folder: Path, text: str) -> int:
     return number
 
 
+def keep_definition(folder: Path, number: int, text: str) -> None:
+    """Keep a definition of another home under its number there.
+
+    Raises:
+        BadInput: If that number has another text here.
+    """
+    with locked(folder / FOLDER / "number"):
+        here = definition_texts(folder).get(number)
+        if here and here != text:
+            raise BadInput(
+                f"Definition {number} must have the same text as where the windows come from, but this home "
+                "has another one. Label them in a home of their own: --home FOLDER"
+            )
+        if here != text:
+            write_checksummed(_path(folder, number), {"definition": number, "text": text})
+
+
 def _read(folder: Path, number: int) -> str:
     path = _path(folder, number)
     record = read_checksummed(path, "must hold a definition", REMEDY)

@@ -9,6 +9,7 @@ from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor_options import VendorOptions
+from moola_pipeline.cli import label
 from moola_pipeline.labeler.marks import WindowMarks
 from moola_pipeline.labeler.opening import LabelRequest
 from moola_pipeline.storage.home import Home
@@ -18,6 +19,16 @@ from moola_pipeline_tests.labeler.served import LabelerProcess, opened_labeler
 from moola_pipeline_tests.labels.weekly_market import weekly_bars
 
 __all__ = ["home", "made_home"]
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the server, which would run until Ctrl-C if a command were not refused."""
+
+    def served(*_: object) -> None:
+        pytest.fail("the labeler must be refused, but it would be served")
+
+    monkeypatch.setattr(label, "_serve", served)
 
 
 def refused(home: Home, *words: str) -> str:
@@ -44,7 +55,7 @@ def test_a_taken_port_is_refused(home: Home):
 
 def test_a_split_without_windows_is_named_with_the_remedy(tmp_path: Path):
     path = tmp_path / "bars.parquet"
-    weekly_bars(8).loc[:, list(RAW_COLUMNS)].to_parquet(path, index=False)
+    weekly_bars(3).loc[:, list(RAW_COLUMNS)].to_parquet(path, index=False)
     short = Home(tmp_path / "home")
     add_bars(registered_store(short), path, VendorOptions(instrument="NQ"))
     said = refused(short)
@@ -65,6 +76,25 @@ def test_a_name_that_cannot_name_a_file_is_refused(home: Home, name: str):
 
 def test_options_that_exclude_each_other_are_refused(home: Home):
     assert "Only one of --for, --session" in refused(home, "--for", "train", "--doubtful")
+
+
+def test_a_task_names_its_annotator_and_definition_itself(home: Home, tmp_path: Path):
+    task = tmp_path / "task.json"
+    made = call("labels", "task", str(task), "--annotator", "bob", "--windows", "3", home=home.root)
+    assert made.exit_code == 0, made.output
+    assert "3 windows for bob (" in made.output
+    assert "moola labels add bob.csv" in made.output
+    assert "A task says who labels" in refused(home, "--task", str(task))
+
+
+def test_a_task_that_is_not_there_is_refused(home: Home, tmp_path: Path):
+    result = call("label", "--no-open", "--task", str(tmp_path / "none.json"), home=home.root)
+    assert "--task must be a file that can be read" in complaint(result)
+
+
+def test_a_task_is_written_as_json_only(home: Home, tmp_path: Path):
+    result = call("labels", "task", str(tmp_path / "task.csv"), "--annotator", "bob", home=home.root)
+    assert "OUT must end in .json" in complaint(result)
 
 
 def journal_of(home: Home) -> Path:

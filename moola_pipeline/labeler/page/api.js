@@ -8,7 +8,7 @@
  * @typedef {{bars: Bar[], first: number, core: [number, number], session: string,
  *   context: Record<string, Context>, levels: Record<string, number>}} View
  * @typedef {{name: string, number: number, opened: number, marks: Marks, status: string, note: string, said: [string, Span[]][]}} OpenWindow
- * @typedef {{text: string, counts: Record<string, number>}} Progress
+ * @typedef {{text: string, again: string, counts: Record<string, number>}} Progress
  * @typedef {{revision: number, can_undo: boolean, can_redo: boolean, window: OpenWindow | null, view?: View,
  *   progress: Progress, model?: Span[]}} State
  */

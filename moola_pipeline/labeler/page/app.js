@@ -20,7 +20,7 @@ const context = new ContextChart(element("context"));
 const typed = new TypedBar();
 const page = {
   /** @type {import("./api.js").State} */
-  state: { revision: 0, can_undo: false, can_redo: false, window: null, progress: { text: "", counts: {} } },
+  state: { revision: 0, can_undo: false, can_redo: false, window: null, progress: { text: "", again: "", counts: {} } },
   /** @type {import("./api.js").View | null} */
   view: null,
   cursor: MIDDLE,
@@ -84,6 +84,7 @@ function show(state) {
   page.state = state;
   page.model = state.model ?? (moved ? [] : page.model);
   element("progress").textContent = state.progress.text;
+  element("again").textContent = state.progress.again;
   element("work").hidden = state.window === null;
   element("end").hidden = state.window !== null;
   if (state.window === null) {

@@ -10,7 +10,7 @@ export async function showEnd(end, state, run) {
   const title = document.createElement("h2");
   title.textContent = "No window is left. All you saved is in the labels.";
   const counts = document.createElement("p");
-  counts.textContent = state.progress.text;
+  counts.textContent = [state.progress.text, state.progress.again].filter(Boolean).join("\n");
   const plan = document.createElement("pre");
   const button = document.createElement("button");
   button.id = "start-run";
