@@ -145,7 +145,7 @@ def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str)
         encoder = copy.deepcopy(encoder)
         initialize(encoder, RANDOM_SEED + seed)
     settings = row.settings
-    pseudo_labels = fold.pseudo_labels(settings.distill_windows) if row.path == PSEUDO_LABELS else None
+    pseudo_labels = fold.pseudo_labels(seed, settings.distill_windows) if row.path == PSEUDO_LABELS else None
     result = finetune(
         encoder,
         FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels),

@@ -72,7 +72,7 @@ class Fold:
     data: StudyData
     held_out: np.ndarray
     learned: np.ndarray
-    _pseudo_labels: dict[int, PseudoLabels] = field(default_factory=dict)
+    _pseudo_labels: dict[tuple[int, int], PseudoLabels] = field(default_factory=dict)
 
     @cached_property
     def proposer(self) -> SpanProposer:
@@ -97,12 +97,13 @@ class Fold:
         """The held-out block."""
         return self._part(self.data.train.select(self.held_out))
 
-    def pseudo_labels(self, n_windows: int) -> PseudoLabels:
-        """Pseudo-labels outside the block, by teachers fitted without it."""
-        if n_windows not in self._pseudo_labels:
-            pseudo_labels = make_pseudo_labels(self.data.market, self.train.windows, self.proposer, n_windows)
-            self._pseudo_labels[n_windows] = _selected(pseudo_labels, ~self.touches(pseudo_labels.bar0))
-        return self._pseudo_labels[n_windows]
+    def pseudo_labels(self, seed: int, n_windows: int) -> PseudoLabels:
+        """Pseudo-labels outside the block, by a seed's teachers, fitted without it."""
+        if (seed, n_windows) not in self._pseudo_labels:
+            train = self.data.market, self.train.windows, self.proposer
+            pseudo_labels = make_pseudo_labels(*train, seed, n_windows)
+            self._pseudo_labels[seed, n_windows] = _selected(pseudo_labels, ~self.touches(pseudo_labels.bar0))
+        return self._pseudo_labels[seed, n_windows]
 
     def pretraining_windows(self) -> np.ndarray:
         """Windows of the training period at least an embargo away from the block."""

@@ -71,7 +71,7 @@ class LabelSubset:
     def pseudo_labels(self) -> PseudoLabels:
         """Pseudo-labels in unlabeled training windows, by teachers fitted on the subset."""
         n_windows = self.settings.finetune.distill_windows
-        return make_pseudo_labels(self.data.market, self.windows, self.proposer, n_windows)
+        return make_pseudo_labels(self.data.market, self.windows, self.proposer, self.seed, n_windows)
 
 
 def run_cell(subset: LabelSubset, arm: str, encoder: Encoder, distilled: bool, device: str = "cpu") -> Cell:

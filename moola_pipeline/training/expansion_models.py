@@ -60,6 +60,8 @@ def train_expansion_models(
 ) -> dict[int, TrainedModel]:
     """Fit the span proposer on training windows, then a network and its thresholds for each seed.
 
+    Each seed has teachers and unlabeled windows of its own, so that the spread between seeds is that of the
+    whole training.
     The proposer and the teachers of finding learn from complete windows only; the network learns the
     labeled spans of the others too, and no bar or span there is a negative.
 
@@ -85,12 +87,7 @@ def train_expansion_models(
     examples = make_examples(train, propose(market.measure_spans(train.bar0), proposer))
     validation_examples = make_examples(validation, proposals)
     min_net_atr = fit_min_net(market, train)
-    pseudo_labels = None
-    if settings.distill_windows:
-        sizes = settings.distill_windows, settings.distill_live_windows
-        pseudo_labels = make_pseudo_labels(market, train, proposer, *sizes, min_net_atr)
-    has_live = pseudo_labels is not None and pseudo_labels.live is not None
-    rows = FinetuneRows(market, examples, validation_examples, pseudo_labels)
+    has_live = bool(settings.distill_windows and settings.distill_live_windows)
     report_lock = threading.Lock()
 
     def report(seed: int, entry: dict[str, float]) -> None:
@@ -98,6 +95,11 @@ def train_expansion_models(
             on_epoch(seed, entry)
 
     def train_one(seed: int) -> TrainedModel:
+        pseudo_labels = None
+        if settings.distill_windows:
+            sizes = settings.distill_windows, settings.distill_live_windows
+            pseudo_labels = make_pseudo_labels(market, train, proposer, seed, *sizes, min_net_atr)
+        rows = FinetuneRows(market, examples, validation_examples, pseudo_labels)
         result = finetune(encoder, rows, settings, seed, device, partial(report, seed), checkpoints)
         network = result.classifier
         proposed_logits = read_spans(network, market, validation.bar0, proposals)

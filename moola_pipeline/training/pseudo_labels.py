@@ -24,8 +24,6 @@ from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, LIVE_BARS, WINDOW_BARS
 
-TEACHER_SEED = 0
-"""Seed of the teachers and of the windows drawn; the same for every training seed."""
 NEAR_BARS = 2
 """Most bars between a correct claimed onset and the labeled one; chosen on training folds from 0 to 3."""
 MAX_WRONG = 12_000
@@ -69,6 +67,7 @@ def make_pseudo_labels(
     market: MarketArrays,
     train: LabeledWindows,
     proposer: SpanProposer,
+    seed: int,
     n_windows: int,
     n_live: int = 0,
     min_net_atr: float = 0.0,
@@ -82,6 +81,7 @@ def make_pseudo_labels(
         market: The bars and their features.
         train: Labeled training windows.
         proposer: Proposes the spans.
+        seed: Seed of the teachers and of the windows drawn.
         n_windows: Most windows, drawn from the tiling of the bars up to the last labeled window.
         n_live: Live windows drawn from the same bars; 0: no live pseudo-labels.
         min_net_atr: Least net move of a live span, ATR.
@@ -89,17 +89,15 @@ def make_pseudo_labels(
     Raises:
         ValueError: If the labels hold one type only, or all or none of the proposals match a label.
     """
-    judge = fit_judge(expansion_examples(market, train, proposer), TEACHER_SEED)
-    typer = fit_typer(type_examples(market, train), TEACHER_SEED)
+    judge = fit_judge(expansion_examples(market, train, proposer), seed)
+    typer = fit_typer(type_examples(market, train), seed)
     tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
-    bar0 = np.sort(np.random.default_rng(TEACHER_SEED).permutation(tiled)[:n_windows])
+    bar0 = np.sort(np.random.default_rng(seed).permutation(tiled)[:n_windows])
     proposals = propose(market.measure_spans(bar0), proposer)
     proposals = proposals.select(proposals.in_core)
     features = teacher_features(market, bar0, proposals)
     targets = judge.probability(features), typer.probability(before_start(features))
-    live = (
-        make_live_pseudo_labels(market, train, typer, min_net_atr, n_live, TEACHER_SEED) if n_live else None
-    )
+    live = make_live_pseudo_labels(market, train, typer, min_net_atr, n_live, seed) if n_live else None
     return PseudoLabels(bar0, proposals, features[:, :N_INPUTS], *targets, live=live)
 
 

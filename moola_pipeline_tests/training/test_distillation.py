@@ -29,7 +29,7 @@ SETTINGS = FinetuneSettings(
 
 @pytest.fixture(scope="module")
 def pseudo_labels(market: InstrumentData, train: SplitRows) -> PseudoLabels:
-    return make_pseudo_labels(market.bars, train.windows, RULE, 1000, 300, 0.5)
+    return make_pseudo_labels(market.bars, train.windows, RULE, 0, 1000, 300, 0.5)
 
 
 def distilled(
@@ -103,7 +103,7 @@ def test_bars_after_the_last_training_window_change_no_pseudo_label(
 ):
     later = np.arange(train.windows.bar0.max() + WINDOW_BARS, len(market.bars.prices))
     bars = with_prices(market.bars, later, np.random.default_rng(0))
-    again = make_pseudo_labels(bars, train.windows, RULE, 1000)
+    again = make_pseudo_labels(bars, train.windows, RULE, 0, 1000)
 
     assert np.array_equal(again.bar0, pseudo_labels.bar0)
     assert np.array_equal(again.inputs, pseudo_labels.inputs)
@@ -111,10 +111,19 @@ def test_bars_after_the_last_training_window_change_no_pseudo_label(
     assert np.array_equal(again.retracement, pseudo_labels.retracement)
 
 
+def test_each_seed_has_teachers_and_windows_of_its_own(market: InstrumentData, train: SplitRows):
+    one, again, other = (make_pseudo_labels(market.bars, train.windows, RULE, seed, 20) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.arrays, again.arrays, strict=True))
+    assert not np.array_equal(one.bar0, other.bar0)
+    everywhere = [make_pseudo_labels(market.bars, train.windows, RULE, seed, 100_000) for seed in (1, 2)]
+    assert np.array_equal(everywhere[0].bar0, everywhere[1].bar0)
+    assert not np.array_equal(everywhere[0].expansion, everywhere[1].expansion)
+
+
 def test_a_smaller_number_of_windows_draws_a_subset(
     market: InstrumentData, train: SplitRows, pseudo_labels: PseudoLabels
 ):
-    few = make_pseudo_labels(market.bars, train.windows, RULE, 10)
+    few = make_pseudo_labels(market.bars, train.windows, RULE, 0, 10)
 
     assert len(few.bar0) == 10
     assert np.isin(few.bar0, pseudo_labels.bar0).all()
@@ -124,7 +133,7 @@ def test_labels_of_one_type_are_refused(market: InstrumentData, train: SplitRows
     spans = train.windows.spans
     one_type = train.windows._replace(spans=replace(spans, type=np.zeros_like(spans.type)))
     with pytest.raises(ValueError, match=r"with target 0 and with target 1, got \[0\]"):
-        make_pseudo_labels(market.bars, one_type, RULE, 10)
+        make_pseudo_labels(market.bars, one_type, RULE, 0, 10)
 
 
 def test_the_network_learns_the_pseudo_labels(

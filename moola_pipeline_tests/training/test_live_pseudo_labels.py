@@ -20,7 +20,7 @@ from moola_pipeline_tests.training.test_distillation import distilled
 
 
 def made(source: MarketArrays, windows: LabeledWindows, n_live: int = 400) -> PseudoLabels:
-    return make_pseudo_labels(source, windows, RULE, 200, n_live, 0.5)
+    return make_pseudo_labels(source, windows, RULE, 0, 200, n_live, 0.5)
 
 
 @pytest.fixture(scope="module")
