@@ -99,7 +99,7 @@ def test_the_text_is_a_table_marked_simulated(smoke_home: Home, bar_file: Path, 
         "the last session is still open: its last 30 bars need later bars; "
         "expansions found so far will not change"
     )
-    assert lines[7] == "times are bar opens, New York (America/New_York)"
+    assert lines[7] == "times are bar opens, New York time (America/New_York)"
     assert len(lines) == 10 + len(shown["expansions"])
 
 
