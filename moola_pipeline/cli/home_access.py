@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.storage.atomic_write import files_below
+from moola_pipeline.storage.atomic_write import atomic_write, files_below
 from moola_pipeline.storage.home import HOME_VARIABLE, INSTANCE_FILE, Home
 
 CREATING = {"run", "bars add", "labels add", "label", "restore"}
@@ -117,7 +117,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.name.endswith(COPIED):
-        shutil.copyfile(source, target)
+        with atomic_write(target) as temporary:
+            shutil.copyfile(source, temporary)
     else:
         target.symlink_to(source)
 

@@ -102,20 +102,24 @@ def label(
 
 
 def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -> None:
-    from moola_pipeline.labeler.server import make_app, server_of
+    from moola_pipeline.labeler.server import LabelerServer, make_app
 
     token = secrets.token_urlsafe(24)
     link = f"http://{LOOPBACK}:{port}/{token}/"
     app = make_app(opened.session, opened.surroundings(), token, port)
-    lines = [
-        f"Label at  {link}",
-        "The link is for this start only. Ctrl-C ends; all that is shown as saved is kept.",
-    ]
-    emit({"link": link}, lines, as_json)
-    sys.stdout.flush()
-    if open_page and _has_browser():
-        webbrowser.open(link)
-    server_of(app, port).run()
+
+    def announce() -> None:
+        lines = [
+            *([opened.note] if opened.note else []),
+            f"Label at  {link}",
+            "The link is for this start only. Ctrl-C ends; all that is shown as saved is kept.",
+        ]
+        emit({"link": link, "note": opened.note}, lines, as_json)
+        sys.stdout.flush()
+        if open_page and _has_browser():
+            webbrowser.open(link)
+
+    LabelerServer(app, port, announce).run()
 
 
 @cache

@@ -31,7 +31,7 @@ from moola_pipeline.labeler.session import LabelingSession
 from moola_pipeline.labeler.task_files import Task, make_task, read_task, require_instrument, task_windows
 from moola_pipeline.labels.chosen_splits import keep_proposed, read_split_choice
 from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts, keep_definition
-from moola_pipeline.labels.judgments import frame_of
+from moola_pipeline.labels.judgments import Journal, frame_of
 from moola_pipeline.labels.registry import RegisteredJudgments, open_judgments
 from moola_pipeline.labels.schema import COMPLETE, DRAWN
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates
@@ -81,7 +81,7 @@ class Learning(Protocol):
 
 @dataclass
 class OpenedLabeler:
-    """A labeling session and what its page shows around it."""
+    """A labeling session and what its page shows around it; `note` names splits without windows."""
 
     store: BarStore
     session: LabelingSession
@@ -91,6 +91,7 @@ class OpenedLabeler:
     data: LabeledBars
     learning: Learning
     champion: Callable[[], "ExpansionModel"]
+    note: str
 
     def surroundings(self) -> Surroundings:
         """What the page can ask for."""
@@ -145,9 +146,9 @@ class _Prepared:
     mixed: MixedWindows
     known: RegisteredJudgments
 
-    def require_room(self) -> None:
-        """Refuse if a split has no window left."""
-        _require_room(self.mixed, self.known.journal, self.settings)
+    def require_room(self) -> str:
+        """Refuse if no window is left to draw; else a line about the splits that have none, or nothing."""
+        return _require_room(self.mixed, self.known.journal, self.settings)
 
 
 def open_labeler(
@@ -175,14 +176,13 @@ def open_labeler(
     facts = (ready.ranking.tick_points, known.journal.numbers())
     data = LabeledBars(ready.table, ready.bars, frame_of(known.rows), who, ready.settings, *facts)
     chooser = _listed(request, data, task, champion or _no_champion)
-    if chooser is None:
-        ready.require_room()
+    note = ready.require_room() if chooser is None else ""
     if task is not None:
         keep_definition(ready.store.labels, task.definition, task.definition_text)
     session = LabelingSession(ready.bars, ready.store.labels, who, chooser or ready.mixed, request.windows)
     again = SelfAgreement(ready.table)
     around = (ready.mixed, ready.ranking, again, data, learning, champion or _no_champion)
-    return OpenedLabeler(ready.store, session, *around)
+    return OpenedLabeler(ready.store, session, *around, note)
 
 
 def draw_task(home: Home, request: LabelRequest, n: int) -> Task:
@@ -275,14 +275,24 @@ def _fixed(settings: SplitSettings, bars: ChartBars) -> SplitSettings:
     return resolve_dates(settings, months.assign(chosen=DRAWN[1], complete=COMPLETE))
 
 
-def _require_room(mixed: MixedWindows, journal: Any, settings: SplitSettings) -> None:
+def _require_room(mixed: MixedWindows, journal: Journal, settings: SplitSettings) -> str:
+    """Refuse if no window is left to draw; else a line about the splits that have none, or nothing."""
     wanted = SPLITS if mixed.only is None else (mixed.only,)
     empty = [split for split in wanted if not mixed.has_room(split, journal)]
-    if empty:
-        others = [split for split in SPLITS if split not in empty]
-        remedy = f"Draw from another: moola label --for {others[0]}, or move" if others else "Move"
-        raise BadInput(
-            f"Each split must have windows to draw, but none is left for {' and '.join(empty)} "
-            f"({settings.shown}). {remedy} the splits: moola run --train-end DATE --validation-end DATE "
-            "--test-end DATE"
+    others = [split for split in SPLITS if split not in empty]
+    if not empty:
+        return ""
+    remedy = (
+        f"the splits ({settings.shown}): moola run --train-end DATE --validation-end DATE --test-end DATE"
+    )
+    if len(empty) < len(wanted):
+        return (
+            f"No window is left for {' and '.join(empty)}; those of {' and '.join(others)} go on. "
+            f"To get more, add bars, or move {remedy}"
         )
+    start = (
+        f"Draw from another: moola label --for {others[0]}, or move" if mixed.only else "Add bars, or move"
+    )
+    raise BadInput(
+        f"There must be windows to draw, but none is left for {' and '.join(empty)}. {start} {remedy}"
+    )

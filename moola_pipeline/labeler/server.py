@@ -1,6 +1,7 @@
 """The labeler's server: one page on loopback, for one annotator, behind a token in its link."""
 
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -163,12 +164,21 @@ def make_app(session: LabelingSession, around: Surroundings, token: str, port: i
     return Guard(Starlette(routes=routes), token, port)
 
 
-def server_of(app: ASGIApp, port: int) -> uvicorn.Server:
-    """A server of the application on loopback."""
-    settings = uvicorn.Config(
-        app, LOOPBACK, port, log_level="error", access_log=False, server_header=False, lifespan="off"
-    )
-    return uvicorn.Server(settings)
+class LabelerServer(uvicorn.Server):
+    """A server of the application on loopback, which says when it listens and answers Ctrl-C."""
+
+    def __init__(self, app: ASGIApp, port: int, on_ready: Callable[[], None] = lambda: None) -> None:
+        settings = uvicorn.Config(
+            app, LOOPBACK, port, log_level="error", access_log=False, server_header=False, lifespan="off"
+        )
+        super().__init__(settings)
+        self.on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then call `on_ready`."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready()
 
 
 class Guard:

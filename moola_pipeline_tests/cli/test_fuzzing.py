@@ -120,8 +120,9 @@ def test_any_bytes_give_valid_bars_or_one_error_line_and_no_files(content, optio
             assert files - expected <= {store.quarantined(entry)}
         else:
             assert result.exit_code == 2
-            assert result.stderr.startswith("Error: ")
-            assert result.stderr.count("\n") == 1
+            created, fault = result.stderr.splitlines()
+            assert created == f"The home {home} does not exist yet: it will be created."
+            assert fault.startswith("Error: ")
             assert files == set()
 
 

@@ -53,15 +53,33 @@ def test_a_taken_port_is_refused(home: Home):
         )
 
 
-def test_a_split_without_windows_is_named_with_the_remedy(tmp_path: Path):
+@pytest.fixture
+def short(tmp_path: Path) -> Home:
+    """A home with three sessions, all of training."""
     path = tmp_path / "bars.parquet"
     weekly_bars(3).loc[:, list(RAW_COLUMNS)].to_parquet(path, index=False)
-    short = Home(tmp_path / "home")
+    short = Home(tmp_path / "short")
     add_bars(registered_store(short), path, VendorOptions(instrument="NQ"))
-    said = refused(short)
-    assert "none is left for validation and test" in said
+    return short
+
+
+def test_a_split_without_windows_is_named_with_the_remedy(short: Home):
+    said = refused(short, "--for", "test")
+    assert "none is left for test" in said
     assert "moola label --for train" in said
-    assert "none is left for test" in refused(short, "--for", "test")
+
+
+def test_other_splits_go_on_where_one_has_no_window(short: Home):
+    note = opened_labeler(short, LabelRequest("ann")).note
+    assert note.startswith("No window is left for validation and test; those of train go on.")
+
+
+def test_without_any_window_the_labeler_is_refused(short: Home):
+    opened = opened_labeler(short, LabelRequest("ann"))
+    while opened.session.current is not None:
+        opened.session.mark(WindowMarks(verdict="nothing"))
+        opened.session.save(1.0, "")
+    assert "none is left for train and validation and test. Add bars" in refused(short)
 
 
 def test_a_definition_that_does_not_exist_is_refused(home: Home):

@@ -93,13 +93,14 @@ def test_the_text_is_a_table_marked_simulated(smoke_home: Home, bar_file: Path, 
     assert lines[3] == (f"SIMULATED model {MODEL[1]} (version 1), 1,000 bars, 20 windows read in hindsight")
     assert lines[4] == (
         f"{len(shown['expansions'])} expansions; 100 bars at the edges of 2 stretches "
-        "are not covered by any window; times are UTC bar opens"
+        "are not covered by any window"
     )
     assert lines[5] == (
         "the last session is still open: its last 30 bars need later bars; "
         "expansions found so far will not change"
     )
-    assert len(lines) == 8 + len(shown["expansions"])
+    assert lines[7] == "times are bar opens, New York time (America/New_York)"
+    assert len(lines) == 10 + len(shown["expansions"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])

@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "no such model": (
         ("history", "--model", "moola-es"),
-        f"--model must name a registered model, got moola-es. Choose one of: {NAME}.",
+        f"--model must name a registered model, got moola-es. Did you mean {NAME!r}? Choose one of: {NAME}.",
     ),
     "no day": (
         ("history", "--on", "last week"),

@@ -19,7 +19,7 @@ import pytest
 
 from moola_pipeline.cli.services import next_free
 from moola_pipeline.labeler.opening import LabelRequest, OpenedLabeler, open_labeler
-from moola_pipeline.labeler.server import make_app, server_of
+from moola_pipeline.labeler.server import LabelerServer, make_app
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
 TOKEN, TAB = "token-of-a-test", "tab-of-a-test"
@@ -96,7 +96,7 @@ def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     """Serve the labeler of a home in a thread."""
     opened, port = opened_labeler(home, request), next_free(18_400)
     app = make_app(opened.session, opened.surroundings(), TOKEN, port)
-    server = server_of(app, port)
+    server = LabelerServer(app, port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -50,8 +50,9 @@ def tab(chromium: Any, link: str, **settings: Any) -> Iterator[Any]:
     page.goto(link)
     page.wait_for_selector("#where:not(:empty), #taken[open], #end:not([hidden])")
     if not page.locator("#taken[open]").count() and first_use(page):
-        page.wait_for_selector("#guide[open]")
+        page.wait_for_selector("#guide[open] :focus")  # until then Enter reaches the button too late
         page.keyboard.press("Enter")
+        page.wait_for_selector("#guide:not([open])", state="attached")
     yield page
     context.close()
     assert not faults
