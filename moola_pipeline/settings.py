@@ -18,9 +18,7 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(
-        default=0, ge=0, description="seed of the resamples and of the trees among the baselines"
-    )
+    seed: int = Field(default=0, ge=0, description="seed of the resamples and of shuffled answers")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of sessions")
     gallery_windows: int = Field(default=12, ge=0, description="test windows drawn as candles")
     live_sessions: int | None = Field(
@@ -29,6 +27,8 @@ class ReportSettings(BaseModel):
     scratch_seeds: int = Field(
         default=1, ge=0, description="trainings of the same network from scratch, as an ablation; 0: none"
     )
+    target_f1: float = Field(default=0.75, ge=0, le=1, description="target of type F1")
+    target_low: float = Field(default=0.65, ge=0, le=1, description="its interval must lie above this")
 
 
 class StudySettings(BaseModel):

@@ -1,7 +1,7 @@
 """Baselines for the type: simple classifiers fitted on the 45 bars before an expansion.
 
 Their inputs are the closes relative to the last one, in ATR; or 21 summaries of these closes; or the
-model's own features. Falling expansions are mirrored, so that all of them point up.
+features of the 45 bars. Falling expansions are mirrored, so that all of them point up.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,12 @@ TYPE_BASELINES = (
     "minirocket_45_closes",
     "logistic_21_summaries",
     "extra_trees_21_summaries",
-    "logistic_own_inputs",
-    "extra_trees_own_inputs",
-    "minirocket_own_inputs",
+    "logistic_bar_features",
+    "extra_trees_bar_features",
+    "minirocket_bar_features",
 )
+SEEDED = "extra_trees_"
+"""Beginning of the names of baselines that depend on a seed."""
 N_TREES = 400
 N_FOLDS = 5
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -42,7 +44,7 @@ class BaselineInputs(NamedTuple):
 
     Attributes:
         paths: (n, 45) closes from `paths_before`.
-        features: (n, 45, F) the model's features of the same bars, mirrored in the same way.
+        features: (n, 45, F) features of the same bars, mirrored in the same way.
     """
 
     paths: np.ndarray
@@ -88,16 +90,14 @@ class _MiniRocketRidge:
         return np.clip((1 + np.asarray(margin)) / 2, 0, 1)
 
 
-def fit_type_baseline(
-    name: str, inputs: BaselineInputs, y: np.ndarray, rng: np.random.Generator
-) -> TypeBaseline:
+def fit_type_baseline(name: str, inputs: BaselineInputs, y: np.ndarray, seed: int) -> TypeBaseline:
     """Fit a baseline on training expansions; penalties are chosen by blocked cross-validation.
 
     Args:
         name: One of TYPE_BASELINES.
         inputs: Of n expansions in time order.
         y: (n,) class numbers.
-        rng: Seeds the trees.
+        seed: Seed of the trees.
 
     Raises:
         ValueError: If the name is unknown or there is only one class.
@@ -112,8 +112,7 @@ def fit_type_baseline(
         return TypeBaseline(name, _MiniRocketRidge(transform, ridge.fit(transform(matrix), y)))
     flat = matrix.reshape(len(matrix), -1)
     if name.startswith("logistic_"):
-        return TypeBaseline(name, _SklearnClassifier(_logistic(flat, y)))
-    seed = int(rng.integers(2**31))
+        return TypeBaseline(name, _SklearnClassifier(tuned_logistic(flat, y)))
     trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
     return TypeBaseline(name, _SklearnClassifier(trees.fit(flat, y)))
 
@@ -130,14 +129,14 @@ def need_both_classes(y: np.ndarray) -> None:
 
 def _matrix(name: str, inputs: BaselineInputs) -> np.ndarray:
     """(n, d), or (n, 45, channels) for series."""
-    if name.endswith("_own_inputs"):
+    if name.endswith("_bar_features"):
         return inputs.features
     if name.endswith("_summaries"):
         return summaries(inputs.paths)
     return inputs.paths[:, :, None] if name.startswith("minirocket_") else inputs.paths
 
 
-def _logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
+def tuned_logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
     """Logistic regression with the penalty of the best AUCPR in blocked cross-validation."""
     folds = KFold(min(N_FOLDS, len(y)))
     if any(len(np.unique(y[train])) != N_TYPES for train, _ in folds.split(inputs)):

@@ -1,7 +1,5 @@
 """Scores of live mode: alarms in labeled windows and whole sessions, and the rule as a baseline."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -83,14 +81,12 @@ def _types_at_onset(test_set: LabeledTestSet, model: ExpansionModel, device: str
     direction = np.where(prices[onset, 3] < prices[onset, 0], -1, 1)
     spans = Spans.untyped(np.arange(n), np.full(n, last), np.full(n, last), direction)
     logits = read_spans(model.classifier, test_set.market, onset - last, spans, device, LIVE_BARS)
-    _, balanced = model.type_probabilities(logits.retracement)
+    _, balanced = model.thresholds.type_probabilities(logits.retracement)
     return {"type_f1_macro_live": score_types(test_set.resampled, balanced)["type_f1_macro"]}
 
 
-def score_proposer_live(
-    test_set: LabeledTestSet, train: LabeledWindows, typers: Mapping[str, TypeBaseline]
-) -> dict[str, Scored]:
-    """Scores of the rule in live mode, by the baseline that types its alarms.
+def rule_alarms(test_set: LabeledTestSet, train: LabeledWindows) -> pd.DataFrame:
+    """Alarms of the rule in live mode in the test windows: series, closed, start, direction, wait.
 
     It scores the same unfinished moves as the model, by their speed: net move in ATR over the square
     root of the number of bars. A threshold for each wait is fitted on complete training windows.
@@ -99,30 +95,27 @@ def score_proposer_live(
     min_net_atr = fit_min_net(test_set.market, train)
     candidates, window = _onset_candidates(test_set, train, min_net_atr)
     thresholds = fit_delay_thresholds(train, candidates, window, candidates.onset)
-    windows = test_set.resampled.windows
-    candidates, window = _onset_candidates(test_set, windows, min_net_atr)
+    candidates, window = _onset_candidates(test_set, test_set.resampled.windows, min_net_atr)
+    columns = {
+        "series": window,
+        "closed": candidates.closed,
+        "start": candidates.start,
+        "direction": candidates.direction,
+    }
     systems = []
     for wait in WAITS:
         chosen = raised_alarms(candidates, window, candidates.onset, thresholds[wait], wait)
-        columns = {
-            "series": window,
-            "closed": candidates.closed,
-            "start": candidates.start,
-            "direction": candidates.direction,
-        }
         table = pd.DataFrame({name: column[chosen] for name, column in columns.items()})
         systems.append(table.assign(wait=wait))
-    alarms = pd.concat(systems, ignore_index=True)
-    inputs = baseline_inputs_before(
-        test_set, alarms["start"].to_numpy(np.int64), alarms["direction"].to_numpy(np.int64)
-    )
-    return {
-        name: score_alarms(
-            test_set.resampled,
-            placed(windows, alarms.assign(type=(typer.predict_proba(inputs) > 0.5).astype(np.int64))),
-        )
-        for name, typer in typers.items()
-    }
+    return pd.concat(systems, ignore_index=True)
+
+
+def score_rule_alarms(test_set: LabeledTestSet, alarms: pd.DataFrame, typer: TypeBaseline) -> Scored:
+    """Scores of `rule_alarms` with the types of a baseline."""
+    rows, directions = (alarms[name].to_numpy(np.int64) for name in ("start", "direction"))
+    inputs = baseline_inputs_before(test_set, rows, directions)
+    typed = alarms.assign(type=(typer.predict_proba(inputs) > 0.5).astype(np.int64))
+    return score_alarms(test_set.resampled, placed(test_set.resampled.windows, typed))
 
 
 def _onset_candidates(

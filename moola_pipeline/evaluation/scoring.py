@@ -1,6 +1,6 @@
-"""Scores on the test windows: the model, baselines, trivial baselines and the second pass."""
+"""Scores on the test windows: the model, trivial baselines and the second pass."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
@@ -8,21 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.baselines import (
-    TYPE_BASELINES,
-    BaselineInputs,
-    TypeBaseline,
-    fit_type_baseline,
-)
 from moola_pipeline.evaluation.folds import EvaluationFold, by_fold
-from moola_pipeline.evaluation.live import score_live, score_proposer_live
+from moola_pipeline.evaluation.live import score_live
 from moola_pipeline.evaluation.shuffled_labels import shuffled_predictions
-from moola_pipeline.evaluation.test_set import (
-    LabeledTestSet,
-    baseline_inputs,
-    baseline_inputs_before,
-    oracle_span_probabilities,
-)
+from moola_pipeline.evaluation.test_set import LabeledTestSet, oracle_span_probabilities
 from moola_pipeline.evaluation.trivial_baselines import constant_span, trivial_type_baselines
 from moola_pipeline.inference.hindsight import find_events
 from moola_pipeline.labels.second_pass import TwiceLabeled
@@ -41,14 +30,11 @@ from moola_pipeline.metrics.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.models.expansion_model import ExpansionModel
+from moola_pipeline.models.expansion_model import ExpansionModel, SpanModel
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.report.checks import MEAN_POINTER, ONE_SPAN, TRIVIAL_TYPE_BASELINES
 from moola_pipeline.training.expansion_models import standalone_proposer
 from moola_pipeline.windows.spans import Spans
-
-PROPOSER_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
-"""Baselines that also type the spans of the rule."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +62,16 @@ def score_models(
     """Scores, predictions and perfect calibration bands of all training seeds."""
     predicted, live = {}, {}
     for seed, model in models.items():
-        model.classifier.to(device)
-        predicted[seed] = _predict(test_set, model, device)
-        live[seed] = score_live(test_set, model, device)
-        model.classifier.to("cpu")
+        with model.on(device):
+            predicted[seed] = _predict(test_set, model, device)
+            live[seed] = score_live(test_set, model, device)
     return _evaluated(test_set.resampled, predicted, live, rng)
 
 
 def score_fold_models(
     test_set: LabeledTestSet,
     folds: Sequence[EvaluationFold],
-    models: Sequence[ExpansionModel],
+    models: Sequence[SpanModel],
     seed: int,
     device: str,
     rng: np.random.Generator,
@@ -104,9 +89,8 @@ def score_fold_models(
     calibrated, balanced = np.empty(len(window)), np.empty(len(window))
     events, ranked = [], []
     for fold, model in zip(folds, models, strict=True):
-        model.classifier.to(device)
-        found = _predict(test_set.select(fold.scored), model, device)
-        model.classifier.to("cpu")
+        with model.on(device):
+            found = _predict(test_set.select(fold.scored), model, device)
         mine = np.isin(window, fold.scored)
         calibrated[mine], balanced[mine] = found.calibrated, found.answers.p_retracement
         events.append(found.answers.events)
@@ -151,18 +135,14 @@ def _evaluated(
     )
 
 
-def _predict(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> _Predicted:
+def _predict(test_set: LabeledTestSet, model: SpanModel, device: str) -> _Predicted:
     windows = test_set.resampled.windows
     calibrated, balanced = oracle_span_probabilities(model, test_set.market, windows, device)
     # F1 uses the reported expansions, average precision the ranking of all proposals.
-    accepting_all = replace(
-        model, thresholds=model.thresholds.model_copy(update={"expansion_threshold": 0.0})
-    )
-    events, ranked = (
-        _placed(windows, find_events(it, test_set.market, windows.bar0, device))
-        for it in (model, accepting_all)
-    )
-    ranked = ranked.assign(score=ranked["probability"])
+    limit = model.thresholds.expansion_threshold
+    found = find_events(model, test_set.market, windows.bar0, device, least_probability=0.0)
+    ranked = _placed(windows, found).assign(score=found["probability"])
+    events = ranked.loc[ranked["probability"] >= limit].reset_index(drop=True)
     return _Predicted(calibrated, ScoredPredictions(balanced, events), ranked)
 
 
@@ -198,7 +178,7 @@ def score_trivial_baselines(
             return trivial_type_baselines(typed.type, typed.start, onsets[mine])[name]
 
         labeled, proposed = np.split(by_fold(folds, window, predict), [len(spans.start)])
-        events = _events(resampled, found, (proposed > 0.5).astype(np.int64))
+        events = typed_events(resampled, found, (proposed > 0.5).astype(np.int64))
         trivial_baselines[name] = {**score_types(resampled, labeled), **score_events(resampled, events)}
     shares = [np.mean(fold.train.complete_windows.typed.spans.type) for fold in folds]
     share = by_fold(folds, spans.window, lambda fold, mine: np.full(mine.sum(), shares[fold]))
@@ -234,56 +214,6 @@ def find_by_proposer(test_set: LabeledTestSet, folds: Sequence[EvaluationFold]) 
     return reduce(Spans.joined, found)
 
 
-def score_baselines(
-    test_set: LabeledTestSet,
-    folds: Sequence[EvaluationFold],
-    found: Spans,
-    rng: np.random.Generator,
-    on_baseline: Callable[[str], None] = lambda name: None,
-) -> dict[str, Scored]:
-    """Scores of baselines fitted on training expansions, for types and, with the rule's spans, for events.
-
-    Live mode is scored if there is one fold.
-    """
-    resampled, windows = test_set.resampled, test_set.resampled.windows
-    test_inputs = baseline_inputs(test_set, windows)
-    train_inputs = [baseline_inputs(test_set, fold.train.typed) for fold in folds]
-    fitted: dict[str, list[TypeBaseline]] = {}
-    for name in TYPE_BASELINES:
-        on_baseline(name)
-        fitted[name] = [
-            fit_type_baseline(name, inputs, fold.train.typed.spans.type, rng)
-            for fold, inputs in zip(folds, train_inputs, strict=True)
-        ]
-
-    def probabilities(name: str, inputs: BaselineInputs, window: np.ndarray) -> np.ndarray:
-        typers = fitted[name]
-        return by_fold(folds, window, lambda fold, mine: typers[fold].predict_proba(inputs.select(mine)))
-
-    baselines = {
-        name: score_types(resampled, probabilities(name, test_inputs, windows.spans.window))
-        for name in fitted
-    }
-    proposed_inputs = baseline_inputs_before(
-        test_set, windows.bar0[found.window] + found.start, found.direction
-    )
-    live = {typer: {} for typer in PROPOSER_TYPERS}
-    if len(folds) == 1:
-        typers = {typer: fitted[typer][0] for typer in PROPOSER_TYPERS}
-        live = score_proposer_live(test_set, folds[0].train, typers)
-    net = np.abs(test_set.market.measure_spans(windows.bar0).net_of(found))
-    for typer in PROPOSER_TYPERS:
-        types = (probabilities(typer, proposed_inputs, found.window) > 0.5).astype(np.int64)
-        events = _events(resampled, found, types)
-        baselines[f"rule_{typer}"] = {
-            **score_events(resampled, events),
-            **score_ends(resampled, events),
-            **score_ranking(resampled, events.assign(score=net)),
-            **live[typer],
-        }
-    return baselines
-
-
 def score_second_pass(resampled: ResampledWindows, twice: TwiceLabeled) -> Scored:
     """The annotator's second pass, scored as a prediction on the test windows that have one.
 
@@ -300,6 +230,7 @@ def score_second_pass(resampled: ResampledWindows, twice: TwiceLabeled) -> Score
     return {**score_events(first, second), **score_ends(first, second)}
 
 
-def _events(resampled: ResampledWindows, found: Spans, types: np.ndarray) -> pd.DataFrame:
+def typed_events(resampled: ResampledWindows, found: Spans, types: np.ndarray) -> pd.DataFrame:
+    """Spans in the scored windows with a type each: EVENT_COLUMNS."""
     ids = resampled.windows.window_id[found.window]
     return pd.DataFrame({"window_id": ids, "start": found.start, "end": found.end, "type": types})

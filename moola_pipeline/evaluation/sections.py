@@ -16,7 +16,7 @@ from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
 from moola_pipeline.labels.schema import LABELS, TYPES, type_name
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.labels.splits import class_counts
-from moola_pipeline.metrics.bootstrap import Interval
+from moola_pipeline.metrics.bootstrap import Interval, Resampled, exact_share
 from moola_pipeline.metrics.breakdowns import break_down, confusion
 from moola_pipeline.metrics.calibration import reliability
 from moola_pipeline.metrics.matching import event_counts, match_events
@@ -37,6 +37,7 @@ from moola_pipeline.report.data import (
     RunFacts,
     Score,
 )
+from moola_pipeline.report.metric_catalog import metric
 from moola_pipeline.report.study_results import fits, learning_curve, read_study
 from moola_pipeline.storage.asset_checksums import damage
 from moola_pipeline.windows.window_geometry import WAITS, WINDOW_BARS
@@ -99,8 +100,14 @@ FIRST_REPORT = "this is the first report on this market and profile"
 
 
 def as_scores(scored: Scored) -> dict[str, Score]:
-    """Scores in the form of the report."""
-    return {name: Score.model_validate(one.interval) for name, one in scored.items()}
+    """Scores in the form of the report; shares of all or none get an exact interval."""
+    return {name: Score.model_validate(_shown_interval(name, one)) for name, one in scored.items()}
+
+
+def _shown_interval(name: str, one: Resampled) -> Interval:
+    about = metric(name)
+    is_share = about.unit == "share" and about.better == "higher"
+    return exact_share(one.interval) if is_share else one.interval
 
 
 def as_tables(scored: Mapping[str, Scored]) -> dict[str, dict[str, Score]]:

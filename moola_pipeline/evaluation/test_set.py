@@ -10,8 +10,7 @@ from moola_pipeline.features.schema import mirrored
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import LabeledStarts
 from moola_pipeline.metrics.scores import ResampledWindows
-from moola_pipeline.models.expansion_model import ExpansionModel
-from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.models.expansion_model import SpanModel
 from moola_pipeline.windows.context import BARS_BEFORE_START, paths_before
 from moola_pipeline.windows.market_arrays import MarketArrays
 
@@ -64,7 +63,7 @@ def baseline_inputs_before(
 
 
 def oracle_span_probabilities(
-    model: ExpansionModel,
+    model: SpanModel,
     market: MarketArrays,
     windows: LabeledWindows,
     device: torch.device | str = "cpu",
@@ -81,5 +80,5 @@ def oracle_span_probabilities(
         Two arrays (n_expansions,), in the order of `windows.spans`.
     """
     spans = windows.spans.pointed()
-    logits = read_spans(model.classifier, market, windows.bar0, spans, device)
-    return model.type_probabilities(logits.retracement)
+    logits = model.read(market, windows.bar0, spans, device)
+    return model.thresholds.type_probabilities(logits.retracement)

@@ -10,8 +10,7 @@ import torch
 
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.models.expansion_model import ExpansionModel, FoundSpans
-from moola_pipeline.models.span_inference import read_spans
+from moola_pipeline.models.expansion_model import ExpansionModel, FoundSpans, SpanModel
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -54,30 +53,34 @@ class Predictions:
 
 
 def find_events(
-    model: ExpansionModel,
+    model: SpanModel,
     market: MarketArrays,
     bar0: np.ndarray,
     device: torch.device | str = "cpu",
+    least_probability: float | None = None,
 ) -> pd.DataFrame:
     """Find the expansions in windows; each window is read by itself.
 
     Args:
-        model: In evaluation mode, its network on `device`.
+        model: In evaluation mode, on `device`.
         market: The table the windows lie in.
         bar0: (n_windows,) rows of bar 0.
         device: Where the network runs.
+        least_probability: Of a reported expansion; None: the model's threshold.
 
     Returns:
         window (index into `bar0`), start, end (bars 0..104, inclusive), direction (+1, -1),
         type (class number), probability, p_retracement (calibrated), p_balanced (equal weight on
         both types); sorted by window and start.
     """
-    parts = []
+    parts, thresholds = [], model.thresholds
+    if least_probability is not None:
+        thresholds = thresholds.model_copy(update={"expansion_threshold": least_probability})
     for first in range(0, len(bar0), CHUNK_WINDOWS):
         rows = bar0[first : first + CHUNK_WINDOWS]
         proposals = propose(market.measure_spans(rows), model.proposer)
-        reading = read_spans(model.classifier, market, rows, proposals, device)
-        parts.append(_events(model.accept(proposals, reading), first))
+        logits = model.read(market, rows, proposals, device)
+        parts.append(_events(thresholds.accept(proposals, logits), first))
     return pd.concat(parts, ignore_index=True) if parts else _no_events()
 
 

@@ -194,7 +194,7 @@ def live_thresholds(model: ExpansionModel, model_version: str = "") -> LiveThres
 def _alarms(model: ExpansionModel, columns: np.ndarray) -> pd.DataFrame:
     """Alarms with their types; `columns` is (7, n_alarms), the type logit last: see `find_alarms`."""
     wait, series, closed, start, direction, probability, logits = columns
-    calibrated, balanced = model.type_probabilities(logits)
+    calibrated, balanced = model.thresholds.type_probabilities(logits)
     return pd.DataFrame(
         {
             "wait": wait.astype(np.int64),

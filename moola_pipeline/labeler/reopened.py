@@ -247,13 +247,10 @@ def reviewed_windows(data: LabeledBars, model: "ExpansionModel") -> list[LabelWi
 
 def model_events(model: "ExpansionModel", market: MarketArrays, bar0: np.ndarray) -> pd.DataFrame:
     """What a model finds in the judged bars of windows, near misses too: `find_events` with `accepted`."""
-    from dataclasses import replace
-
     from moola_pipeline.inference.hindsight import find_events
 
     limit = model.thresholds.expansion_threshold
-    lenient = model.thresholds.model_copy(update={"expansion_threshold": limit * NEAR_MISS})
-    events = find_events(replace(model, thresholds=lenient), market, bar0)
+    events = find_events(model, market, bar0, least_probability=limit * NEAR_MISS)
     events = events.loc[events["start"].between(CORE_FIRST, CORE_LAST)]
     return events.assign(accepted=events["probability"] >= limit)
 

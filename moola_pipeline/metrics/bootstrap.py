@@ -1,6 +1,6 @@
 """Bootstrap over whole sessions, as expansions of one session are not independent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,3 +100,46 @@ def interval(values_by_resample: np.ndarray, estimate: float, n: int) -> Interva
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(estimate, float(low), float(high), n)
+
+
+def exact_share(shown: Interval) -> Interval:
+    """The interval of a share; where all resamples agree on 0 or 1, the exact binomial one instead.
+
+    Five right of five are [0.48, 1.00]: resamples of them cannot show that a sixth may be wrong.
+
+    Source:
+        Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of
+        the binomial.
+    """
+    if shown.n < 1 or not shown.low == shown.high == shown.estimate or shown.estimate not in (0.0, 1.0):
+        return shown
+    bound = ((1 - CONFIDENCE) / 2) ** (1 / shown.n)
+    if shown.estimate == 1.0:
+        return Interval(1.0, bound, 1.0, shown.n)
+    return Interval(0.0, 0.0, 1 - bound, shown.n)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """P-value of no difference from (n_resamples,) paired differences; NaN if none is defined.
+
+    Source:
+        Davison and Hinkley (1997), Bootstrap methods and their application, chapter 4.
+    """
+    defined = differences[~np.isnan(differences)]
+    if not len(defined):
+        return float("nan")
+    sides = [(1 + np.count_nonzero(side)) / (1 + len(defined)) for side in (defined <= 0, defined >= 0)]
+    return float(min(1.0, 2 * min(sides)))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """P-values adjusted so that the chance of any false finding among them stays below the level.
+
+    Source:
+        Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    adjusted, largest = {}, 0.0
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}

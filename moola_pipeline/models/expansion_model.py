@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -18,11 +19,13 @@ from moola_pipeline.features.schema import FEATURE_NAMES
 from moola_pipeline.models.classifier import Classifier, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import LiveThresholds
-from moola_pipeline.models.span_inference import SpanLogits, refined_spans
+from moola_pipeline.models.span_inference import SpanLogits, read_spans, refined_spans
 from moola_pipeline.models.span_proposer import SpanProposer
 from moola_pipeline.storage.atomic_write import atomic_write_bytes
 from moola_pipeline.storage.checksums import read_checksummed, unreadable, write_checksummed
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 FORMAT = 1
 WEIGHTS_FILE, CONFIG_FILE = "weights.safetensors", "config.json"
@@ -50,6 +53,21 @@ class Thresholds(BaseModel):
         """Number of fitted values."""
         return len(Thresholds.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
 
+    def accept(self, proposals: Spans, logits: SpanLogits) -> "FoundSpans":
+        """Proposals above the threshold, with their types and, with `refine`, the pointer's spans."""
+        probability = sigmoid(self.expansion_scale * logits.expansion + self.expansion_shift)
+        calibrated, balanced = self.type_probabilities(logits.retracement)
+        types = (calibrated >= self.retracement_threshold).astype(np.int64)
+        spans = replace(refined_spans(proposals, logits, self.refine), type=types)
+        accepted = np.flatnonzero(probability >= self.expansion_threshold)
+        order = accepted[np.lexsort((spans.start[accepted], spans.window[accepted]))]
+        return FoundSpans(spans.select(order), probability[order], calibrated[order], balanced[order])
+
+    def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P(retracement) at the type frequencies of validation, and at equal frequencies."""
+        scaled = self.retracement_scale * logits
+        return sigmoid(scaled + self.retracement_shift), sigmoid(scaled)
+
 
 @dataclass(frozen=True)
 class FoundSpans:
@@ -68,6 +86,30 @@ class FoundSpans:
     p_balanced: np.ndarray
 
 
+class SpanModel(Protocol):
+    """What finds and types expansions: it proposes spans, reads logits of each, and has thresholds."""
+
+    @property
+    def proposer(self) -> SpanProposer:
+        """Proposes the spans."""
+        ...
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Calibration and thresholds of its logits."""
+        ...
+
+    def read(
+        self, market: MarketArrays, bar0: np.ndarray, spans: Spans, device: torch.device | str = "cpu"
+    ) -> SpanLogits:
+        """Logits of spans in the windows at rows `bar0` (n_windows,)."""
+        ...
+
+    def on(self, device: torch.device | str) -> AbstractContextManager[None]:
+        """Move to a device for a block."""
+        ...
+
+
 @dataclass(frozen=True)
 class ExpansionModel:
     """A span proposer, the network that scores and types its spans, and thresholds."""
@@ -81,23 +123,25 @@ class ExpansionModel:
         """Number of network weights, proposer thresholds, and fitted values of `thresholds`."""
         return n_parameters(self.classifier) + len(SpanProposer.model_fields) + self.thresholds.n_numbers
 
-    def accept(self, proposals: Spans, logits: SpanLogits) -> FoundSpans:
-        """Proposals above the threshold, with their types and, with `refine`, the pointer's spans."""
-        thresholds = self.thresholds
-        probability = sigmoid(thresholds.expansion_scale * logits.expansion + thresholds.expansion_shift)
-        calibrated, balanced = self.type_probabilities(logits.retracement)
-        is_retracement = calibrated >= thresholds.retracement_threshold
-        spans = replace(
-            refined_spans(proposals, logits, thresholds.refine), type=is_retracement.astype(np.int64)
-        )
-        accepted = np.flatnonzero(probability >= thresholds.expansion_threshold)
-        order = accepted[np.lexsort((spans.start[accepted], spans.window[accepted]))]
-        return FoundSpans(spans.select(order), probability[order], calibrated[order], balanced[order])
+    def read(
+        self,
+        market: MarketArrays,
+        bar0: np.ndarray,
+        spans: Spans,
+        device: torch.device | str = "cpu",
+        bars: int = WINDOW_BARS,
+    ) -> SpanLogits:
+        """Logits of spans in windows; see `span_inference.read_spans`."""
+        return read_spans(self.classifier, market, bar0, spans, device, bars)
 
-    def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P(retracement) at the type frequencies of validation, and at equal frequencies."""
-        scaled = self.thresholds.retracement_scale * logits
-        return sigmoid(scaled + self.thresholds.retracement_shift), sigmoid(scaled)
+    @contextmanager
+    def on(self, device: torch.device | str) -> Iterator[None]:
+        """Move the network to a device for a block; it ends on the CPU."""
+        self.classifier.to(device)
+        try:
+            yield
+        finally:
+            self.classifier.to("cpu")
 
 
 def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, Any]) -> None:

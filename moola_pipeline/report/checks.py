@@ -1,13 +1,12 @@
-"""Checks of a report's scores, and paired differences between methods."""
+"""Checks of a report's scores."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from moola_pipeline.metrics.scores import Scored
-from moola_pipeline.report.data import Check, Score, Scores
+from moola_pipeline.report.data import Check, Target
 from moola_pipeline.report.metric_catalog import PRIMARY, best
-from moola_pipeline.report.verdict import TARGET_ESTIMATE, TARGET_LOW
 
 POINTER = "onset_rmse_bars"
 TRIVIAL_TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
@@ -16,7 +15,10 @@ REQUIRED_BASELINES = (*TRIVIAL_TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED
 
 
 def score_checks(
-    model: Scored, baselines: Mapping[str, Scored], perfect_bands: Iterable[tuple[float, float]]
+    model: Scored,
+    baselines: Mapping[str, Scored],
+    perfect_bands: Iterable[tuple[float, float]],
+    target: Target,
 ) -> dict[str, Check]:
     """Compute the report's checks.
 
@@ -24,6 +26,7 @@ def score_checks(
         model: The model's scores.
         baselines: Scores of the trivial baselines and of the untrained encoder, by name.
         perfect_bands: One per seed: range of `ece` of a perfectly calibrated model.
+        target: What type F1 must reach.
 
     Returns:
         `baselines_present` (integrity); `beats_baselines`: two paired differences have intervals above
@@ -44,10 +47,10 @@ def score_checks(
         ),
         "beats_baselines": Check(passed=margin > 0, kind="score", value=_finite(margin), limit=0.0),
         "target_f1": Check(
-            passed=own.estimate >= TARGET_ESTIMATE and own.low > TARGET_LOW,
+            passed=own.estimate >= target.estimate and own.low > target.low,
             kind="score",
             value=own.estimate,
-            limit=TARGET_ESTIMATE,
+            limit=target.estimate,
         ),
         "calibrated": Check(passed=error <= limit, kind="score", value=error, limit=limit),
     }
@@ -64,33 +67,6 @@ def margins(model: Scored, baselines: Mapping[str, Scored]) -> dict[str, float]:
     if MEAN_POINTER in baselines:
         leads[POINTER] = baselines[MEAN_POINTER][POINTER].minus(model[POINTER]).interval.low
     return {name: lead if lead == lead else -np.inf for name, lead in leads.items()}
-
-
-def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores]:
-    """Model minus each other method on each metric that both have, paired."""
-    return {
-        other: {
-            name: Score.model_validate(model[name].minus(score).interval)
-            for name, score in scores.items()
-            if name in model
-        }
-        for other, scores in others.items()
-    }
-
-
-def smallest_difference(model: Scored, others: Mapping[str, Scored]) -> dict[str, float]:
-    """Smallest detectable paired difference by metric.
-
-    Half the width of the 95 % interval of the difference to the best other method: the interval of a
-    smaller difference would contain 0.
-    """
-    half_widths = {}
-    for name, own in model.items():
-        winner = best(others, name)
-        if winner is not None:
-            gap = own.minus(winner[1]).interval
-            half_widths[name] = (gap.high - gap.low) / 2
-    return {name: width for name, width in half_widths.items() if width == width}
 
 
 def _finite(value: float) -> float | None:

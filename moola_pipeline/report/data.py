@@ -8,12 +8,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from moola_pipeline.report.metric_catalog import PRIMARY, WINDOW_ONLY, best, metric
+
 HEADLINE_METRICS = {
     "type_f1_macro": "Type F1, macro",
     "event_f1_macro": "Event F1, macro",
     "aucpr_retracement": "AUCPR, retracement",
 }
 """The three metrics of the front page and their headings; all in 0..1, higher is better."""
+
+
+SIGNIFICANCE = 0.05
 
 
 class _Part(BaseModel):
@@ -36,6 +41,56 @@ class Score(_Part):
 
 
 Scores = dict[str, Score]
+
+
+class Target(_Part):
+    """What type F1 must reach, and its interval exceed.
+
+    Attributes:
+        estimate: Least type F1.
+        low: The lower bound of its interval must lie above this.
+    """
+
+    estimate: float = 0.75
+    low: float = 0.65
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody has set another one."""
+        return self == Target()
+
+    def is_met(self, score: Score | None) -> bool | None:
+        """Whether a type F1 meets it; None if undefined."""
+        if score is None or score.estimate is None or score.low is None:
+            return None
+        return score.estimate >= self.estimate and score.low > self.low
+
+
+class PrimaryComparison(_Part):
+    """Model minus the best baseline in one of the two primary metrics.
+
+    Attributes:
+        metric: Name of the metric.
+        baseline: Name of the baseline, chosen without the scored windows.
+        difference: With its paired 95 % interval.
+        p_value: Two-sided, of no difference, adjusted for both comparisons by Holm; None if undefined.
+        smallest_difference: A smaller one would not show with so many windows.
+    """
+
+    metric: str
+    baseline: str
+    difference: Score
+    p_value: float | None
+    smallest_difference: float | None
+
+    @property
+    def standing(self) -> Literal["better", "worse", "level"] | None:
+        """Of the model: level unless the adjusted p-value is at most 0.05; None if undefined."""
+        if self.p_value is None or self.difference.estimate is None:
+            return None
+        if self.p_value > SIGNIFICANCE:
+            return "level"
+        return "better" if self.difference.estimate > 0 else "worse"
 
 
 class Check(_Part):
@@ -200,6 +255,9 @@ class ReportData(_Part):
         ablations: The same network without one of its parts.
         second_pass: The annotator's second pass over the same windows, scored as a prediction.
         differences: Model minus each baseline or ablation, paired by session.
+        chosen_baselines: The best baseline by primary metric, chosen on time folds before the test.
+        primaries: Model minus these baselines; every other comparison is exploratory.
+        target: What type F1 must reach.
     """
 
     data: DataFacts
@@ -216,12 +274,28 @@ class ReportData(_Part):
     run: RunFacts
     seeds: list[int]
     differences: dict[str, Scores] = Field(default_factory=dict)
+    chosen_baselines: dict[str, str] = Field(default_factory=dict)
+    primaries: list[PrimaryComparison] = Field(default_factory=list)
+    target: Target = Target()
     details: Details = Details()
 
     @property
     def provisional(self) -> bool:
         """Whether there were too few labels for a test split."""
         return self.n_folds > 1
+
+    def baseline_beside(self, key: str) -> tuple[str, Score] | None:
+        """Name and score of the baseline that stands beside a score of the model.
+
+        It is the chosen one, by type F1 for scores given the span and by event F1 for all others; where that
+        one lacks the score, the best of those that have it.
+        """
+        primary = PRIMARY if metric(key).question == "identification" else WINDOW_ONLY
+        name = self.chosen_baselines.get(primary)
+        score = self.baselines.get(name, {}).get(key) if name is not None else None
+        if name is not None and score is not None and score.estimate is not None:
+            return name, score
+        return best(self.baselines, key)
 
 
 @dataclass(frozen=True)

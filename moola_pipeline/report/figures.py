@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import binom
 
@@ -24,6 +23,7 @@ from moola_pipeline.report.data import (
     ReportData,
     Score,
     Scores,
+    Target,
 )
 from moola_pipeline.report.metric_catalog import PRIMARY, SHORT, best
 from moola_pipeline.report.style import (
@@ -38,7 +38,7 @@ from moola_pipeline.report.style import (
     show_key,
     title_line,
 )
-from moola_pipeline.report.verdict import TARGET_BAND, interval_text, number
+from moola_pipeline.report.verdict import interval_text, number
 
 ROW, HEADING, GAP = 18, 19, 9
 """Pixels of the score picture: row, heading of a score, gap between two scores."""
@@ -115,7 +115,7 @@ def score_figure(data: ReportData) -> Figure | None:
         headings.append((y + HEADING / 2, SHORT[name][0]))
         y += HEADING
         if name == PRIMARY:
-            _draw_target(axes, y - 3, y + ROW * len(rows) + 3)
+            _draw_target(axes, data.target, y - 3, y + ROW * len(rows) + 3)
         for row in rows:
             _draw_row(axes, row, y + ROW / 2)
             named.append((y + ROW / 2, row))
@@ -146,7 +146,7 @@ def _rows(data: ReportData, name: str) -> list[_Row]:
     ]
     rows = []
     for title, style, among in groups:
-        winner = best(among, name)
+        winner = data.baseline_beside(name) if style == "baseline" else best(among, name)
         if winner is not None:
             others = [
                 scores[name] for method, scores in among.items() if method != winner[0] and name in scores
@@ -155,13 +155,11 @@ def _rows(data: ReportData, name: str) -> list[_Row]:
     return rows
 
 
-def _draw_target(axes: Axes, top: float, bottom: float) -> None:
-    low, high = TARGET_BAND
-    frame = {"edgecolor": INK, "linestyle": (0, (4, 3)), "label": "target"}
-    axes.add_patch(Rectangle((low, top), high - low, bottom - top, facecolor=INK, alpha=0.06, linewidth=0))
-    axes.add_patch(Rectangle((low, top), high - low, bottom - top, fill=False, **frame))
+def _draw_target(axes: Axes, target: Target, top: float, bottom: float) -> None:
+    line = {"color": INK, "linewidth": 1.2, "linestyle": (0, (4, 3)), "label": "target"}
+    axes.plot([target.estimate] * 2, [top, bottom], **line)
     place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
-    axes.annotate("your target", ((low + high) / 2, top), **place)
+    axes.annotate(f"target {target.estimate:.2f}", (target.estimate, top), **place)
 
 
 def _draw_row(axes: Axes, row: _Row, y: float) -> None:

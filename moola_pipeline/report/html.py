@@ -39,7 +39,6 @@ from moola_pipeline.report.tables import (
 )
 from moola_pipeline.report.verdict import (
     SIMULATED_NOTE,
-    TARGET_BAND,
     counts,
     interval_text,
     number,
@@ -81,7 +80,6 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         simulated_note=SIMULATED_NOTE,
         provisional_note=provisional_note(data),
         target=target_outcome(data),
-        band=TARGET_BAND,
         answers=verdict(data),
         headline=headline_rows(data),
         picture=score_figure(data),

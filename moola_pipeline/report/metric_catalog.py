@@ -21,7 +21,11 @@ class HasEstimate(Protocol):
 ScoreT = TypeVar("ScoreT", bound=HasEstimate)
 
 PRIMARY = "type_f1_macro"
-"""The metric of the target and of the primary comparison."""
+"""The metric of the target."""
+WINDOW_ONLY = "event_f1_macro"
+"""The metric of predictions from the window alone."""
+PRIMARIES = (PRIMARY, WINDOW_ONLY)
+"""The metrics of the two primary comparisons; all others are exploratory."""
 SHORT = {
     "type_f1_macro": ("Type F1", "given the span"),
     "event_f1_macro": ("Event F1", "given the window"),
@@ -243,6 +247,7 @@ _METHOD_NAMES = {
     "shuffled_answers": "the model's predictions, shuffled",
     "untrained": "untrained encoder",
     "scratch": "same network, not pretrained",
+    "teachers": "the teachers alone, without a network",
 }
 _METHODS = {
     "rule_": "rule + ",
@@ -250,7 +255,12 @@ _METHODS = {
     "extra_trees_": "ExtraTrees",
     "minirocket_": "MiniRocket",
 }
-_INPUTS = {"45_closes": "45 closes", "21_summaries": "21 price summaries", "own_inputs": "the model's inputs"}
+_INPUTS = {
+    "45_closes": "45 closes",
+    "21_summaries": "21 price summaries",
+    "bar_features": "the features of 45 bars",
+    "numbers": "the numbers that the heads read",
+}
 PARTS = {
     "delay_curve": "Delay curve",
     "alarm_budgets": "Live alarms by budget",

@@ -3,10 +3,9 @@
 import textwrap
 
 from moola_pipeline.report.data import HEADLINE_METRICS, Check, ReportData
-from moola_pipeline.report.metric_catalog import PRIMARY, best
+from moola_pipeline.report.metric_catalog import PRIMARIES, best
 from moola_pipeline.report.verdict import (
     SIMULATED_NOTE,
-    TARGET_BAND,
     counts,
     interval_text,
     number,
@@ -17,6 +16,7 @@ from moola_pipeline.report.verdict import (
 )
 
 LINE_WIDTH = 100
+PRIMARY_NOTE = "* primary comparisons, the baseline chosen on time folds; all others are exploratory"
 WIDTHS = (18, 24, 7, 8, 21, 8, 8)
 
 
@@ -33,16 +33,19 @@ def summary_lines(data: ReportData) -> list[str]:
     reasons = [f"{name} ({_value_and_limit(check)})" for name, check in failed.items()]
     looks = data.data.looks_at_test
     rows = "These labels" if data.provisional else "The test rows"
-    low, high = TARGET_BAND
     outcome = target_outcome(data)
     better, trusted, _ = verdict(data)
     return [
         *([SIMULATED_NOTE] if data.data.simulated else []),
         *_wrapped(provisional_note(data)),
-        *_wrapped(f"Target, F1 of {low:.2f} to {high:.2f}: {outcome.word}. {outcome.why}"),
+        *_wrapped(f"{outcome.title}: {outcome.word}. {outcome.why}"),
         *_wrapped(f"Verdict: {better.short} Trust: {trusted.short}"),
         *table,
-        *(["* primary comparison; all others are exploratory"] if data.baselines else []),
+        *(
+            ["* primary comparisons, the baseline chosen on time folds; all others are exploratory"]
+            if data.baselines
+            else []
+        ),
         "Checks: " + "; ".join(counts(data.checks, kind) for kind in ("integrity", "score")) + ".",
         *(_wrapped("Failed: " + ", ".join(reasons) + ".") if reasons else []),
         f"{rows} have been scored by {looks} model version{'' if looks == 1 else 's'}.",
@@ -53,12 +56,12 @@ def _metric_lines(data: ReportData, metric: str, title: str) -> list[str]:
     score, second_pass = data.metrics.get(metric), data.second_pass.get(metric)
     beside = {
         "trivial_baseline": best(data.trivial_baselines, metric),
-        "baseline": best(data.baselines, metric),
+        "baseline": data.baseline_beside(metric),
         "ablation": best(data.ablations, metric),
     }
     trivial_baseline, baseline, ablation = beside.values()
     difference = data.differences.get(baseline[0], {}).get(metric) if baseline else None
-    lead = f"{interval_text(difference)}{'*' if metric == PRIMARY else ''}" if difference else "–"
+    lead = f"{interval_text(difference)}{'*' if metric in PRIMARIES else ''}" if difference else "–"
     numbers = _row(
         title,
         f"{interval_text(score)} n={score.n}" if score else "not measured",

@@ -12,7 +12,6 @@ from moola_pipeline.report.data import (
     Scores,
 )
 from moola_pipeline.report.metric_catalog import (
-    PRIMARY,
     QUESTIONS,
     SIDES,
     Metric,
@@ -46,7 +45,7 @@ class ScoreRow:
         key: Its name in the JSON object.
         lead: Model minus the best baseline, paired by session.
         least: Smallest detectable difference.
-        primary: Whether it is the primary comparison.
+        primary: Whether it is one of the two primary comparisons.
     """
 
     key: str
@@ -66,18 +65,18 @@ def score_row(data: ReportData, key: str) -> ScoreRow | None:
     score = data.metrics.get(key)
     if score is None:
         return None
-    trivial_baseline, baseline = _named(data.trivial_baselines, key), _named(data.baselines, key)
+    baseline = _as_named(data.baseline_beside(key))
     return ScoreRow(
         key=key,
         metric=metric(key),
         score=score,
-        trivial_baseline=trivial_baseline,
+        trivial_baseline=_as_named(best(data.trivial_baselines, key)),
         baseline=baseline,
-        ablation=_named(data.ablations, key),
+        ablation=_as_named(best(data.ablations, key)),
         lead=data.differences.get(baseline.key, {}).get(key) if baseline else None,
         second_pass=data.second_pass.get(key),
         least=data.details.smallest_difference.get(key),
-        primary=key == PRIMARY,
+        primary=any(one.metric == key for one in data.primaries),
     )
 
 
@@ -241,6 +240,5 @@ _DETAILS = (
 )
 
 
-def _named(among: dict[str, Scores], key: str) -> Named | None:
-    winner = best(among, key)
+def _as_named(winner: tuple[str, Score] | None) -> Named | None:
     return Named(method_name(winner[0]), winner[0], winner[1]) if winner else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from moola_pipeline.evaluation.scoring import EvaluatedModel, LabeledTestSet, baseline_inputs
+from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
+from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
 from moola_pipeline.evaluation.trivial_baselines import constant_span, trivial_type_baselines
 from moola_pipeline.labels.splits import find_leakage
 from moola_pipeline.metrics.bootstrap import Resampled, resample

@@ -171,8 +171,8 @@ def _predictions(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str,
     thresholds = fit_thresholds(fold.validation.windows, fold.validation.proposals, *validation_logits)
     model = ExpansionModel(classifier, fold.proposer, thresholds)
     proposed, labeled = read(fold.block)
-    found = model.accept(fold.block.proposals, proposed).spans
-    calibrated, balanced = model.type_probabilities(labeled.retracement)
+    found = model.thresholds.accept(fold.block.proposals, proposed).spans
+    calibrated, balanced = model.thresholds.type_probabilities(labeled.retracement)
     return {
         "window_id": fold.block.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),

@@ -13,7 +13,7 @@ from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import ExpansionModel, sigmoid
+from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
@@ -221,7 +221,7 @@ def _cross_fitted_events(
         thresholds = fit_thresholds(validation.select(fit_windows), proposals, proposal_logits, label_logits)
         rows = half_of_window[spans[0].window] == half
         half_logits = SpanLogits(*(part[rows] for part in logits[0]))
-        found = ExpansionModel(network, proposer, thresholds).accept(spans[0].select(rows), half_logits).spans
+        found = thresholds.accept(spans[0].select(rows), half_logits).spans
         columns = (found.window, found.start, found.end, found.type)
         events += zip(*(column.tolist() for column in columns), strict=True)
     return events

@@ -72,7 +72,7 @@ def run_seeds(
                     market,
                     whole.train.rows,
                     whole.validation.rows,
-                    whole.pseudo_labels(settings.distill_windows),
+                    whole.pseudo_labels(seed, settings.distill_windows),
                 ),
                 settings,
                 seed,

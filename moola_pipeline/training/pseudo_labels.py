@@ -1,5 +1,6 @@
 """Pseudo-labels: probabilities of teacher trees for unlabeled spans, of whole and of live windows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,22 +102,29 @@ def make_pseudo_labels(
     return PseudoLabels(bar0, proposals, features[:, :N_INPUTS], *targets, live=live)
 
 
-def expansion_examples(market: MarketArrays, train: LabeledWindows, proposer: SpanProposer) -> LabeledInputs:
+Measure = Callable[[MarketArrays, np.ndarray, Spans], np.ndarray]
+"""From a market, (n_windows,) rows of bar 0 and n spans to (n, d) numbers."""
+
+
+def expansion_examples(
+    market: MarketArrays, train: LabeledWindows, proposer: SpanProposer, measure: Measure = teacher_features
+) -> LabeledInputs:
     """Proposals in complete windows, without unknown ones: 1 if a proposal matches a label."""
     train = train.complete_windows
     proposals = propose(market.measure_spans(train.bar0), proposer)
     matched = matches(proposals, train.spans) >= 0
     known = matched | proposals.in_core
-    return LabeledInputs(
-        teacher_features(market, train.bar0, proposals.select(known)), matched[known].astype(np.int64)
-    )
+    inputs = measure(market, train.bar0, proposals.select(known))
+    return LabeledInputs(inputs, matched[known].astype(np.int64))
 
 
-def type_examples(market: MarketArrays, train: LabeledWindows) -> LabeledInputs:
-    """Labeled expansions of known type, features of the bars before them: 1 for a retracement."""
+def type_examples(
+    market: MarketArrays, train: LabeledWindows, measure: Measure = teacher_features
+) -> LabeledInputs:
+    """Labeled expansions of known type, numbers of the bars before them: 1 for a retracement."""
     train = train.typed
-    features = teacher_features(market, train.bar0, train.spans.pointed())
-    return LabeledInputs(before_start(features), train.spans.type)
+    inputs = measure(market, train.bar0, train.spans.pointed())
+    return LabeledInputs(before_start(inputs), train.spans.type)
 
 
 def fit_min_net(market: MarketArrays, train: LabeledWindows) -> float:

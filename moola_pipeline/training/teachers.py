@@ -168,5 +168,5 @@ def teacher_features(
 
 
 def before_start(features: np.ndarray) -> np.ndarray:
-    """The columns of `teacher_features` that describe the bars before a span: (n, 53 + F)."""
+    """The columns that describe the bars before a span: (n, 53 + F) of `teacher_features`, or 53 of 78."""
     return np.column_stack([features[:, :N_BEFORE], features[:, N_INPUTS:]])

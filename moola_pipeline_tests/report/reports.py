@@ -18,6 +18,7 @@ from moola_pipeline.report.data import (
     MeanPath,
     MonthMix,
     PreviousRun,
+    PrimaryComparison,
     ReliabilityBin,
     ReportData,
     RunFacts,
@@ -54,11 +55,11 @@ BASELINES = {
     "minirocket_45_closes": 0.76,
     "logistic_21_summaries": 0.8,
     "extra_trees_21_summaries": 0.75,
-    "logistic_own_inputs": 0.69,
-    "extra_trees_own_inputs": 0.73,
-    "minirocket_own_inputs": 0.74,
+    "logistic_bar_features": 0.69,
+    "extra_trees_bar_features": 0.73,
+    "minirocket_bar_features": 0.74,
 }
-ABLATIONS = {"untrained": 0.5, "scratch": 0.73}
+ABLATIONS = {"untrained": 0.5, "scratch": 0.73, "teachers": 0.7}
 TYPES = ("consolidation", "retracement")
 
 
@@ -72,6 +73,20 @@ def scores(type_f1: float, event_f1: float, aucpr: float) -> Scores:
         "event_f1_macro": score(event_f1, n=140),
         "aucpr_retracement": score(aucpr),
     }
+
+
+def primary(metric: str, baseline: str, difference: float, p_value: float) -> PrimaryComparison:
+    """Model minus a baseline, with an interval of 0.08 on each side."""
+    return PrimaryComparison(
+        metric=metric,
+        baseline=baseline,
+        difference=score(difference, 0.08),
+        p_value=p_value,
+        smallest_difference=0.08,
+    )
+
+
+CHOSEN = {"type_f1_macro": "logistic_21_summaries", "event_f1_macro": "rule_extra_trees_21_summaries"}
 
 
 def report_data(**changes) -> ReportData:
@@ -137,6 +152,11 @@ def full_report() -> ReportData:
         ablations=ablations,
         second_pass={name: score(value + 0.2, n=140) for name, value in FOUND.items()},
         differences=differences,
+        chosen_baselines=CHOSEN,
+        primaries=[
+            primary("type_f1_macro", CHOSEN["type_f1_macro"], -0.06, 0.31),
+            primary("event_f1_macro", CHOSEN["event_f1_macro"], -0.02, 0.64),
+        ],
         details=_details(model),
     )
 

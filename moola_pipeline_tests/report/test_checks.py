@@ -23,11 +23,11 @@ from moola_pipeline.report.checks import (
     REQUIRED_BASELINES,
     TRIVIAL_TYPE_BASELINES,
     UNTRAINED,
-    differences,
     margins,
     score_checks,
-    smallest_difference,
 )
+from moola_pipeline.report.comparisons import differences, smallest_difference
+from moola_pipeline.report.data import Target
 from moola_pipeline.report.metric_catalog import best
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
@@ -61,7 +61,9 @@ def baseline_scores(resampled: ResampledWindows, events: pd.DataFrame) -> dict[s
 
 def checked(resampled: ResampledWindows, p: np.ndarray, events: pd.DataFrame) -> dict[str, bool]:
     band = perfect_band(p, np.random.default_rng(0))
-    found = score_checks(model_scores(resampled, p, events), baseline_scores(resampled, events), [band])
+    found = score_checks(
+        model_scores(resampled, p, events), baseline_scores(resampled, events), [band], Target()
+    )
     return {name: check.passed for name, check in found.items()}
 
 

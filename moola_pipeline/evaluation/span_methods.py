@@ -1,0 +1,158 @@
+"""In place of the network: trees or logistic regression that judge and type the proposed spans.
+
+Two baselines read the very numbers that the heads read, 53 before the start for the type and 78 for the
+judge. The teachers alone, whose pseudo-labels the network learns, are an ablation: what the network adds to
+them, or loses. All get proposals, calibration and thresholds as the network does.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.pipeline import Pipeline
+
+from moola_pipeline.evaluation.baselines import N_TREES, tuned_logistic
+from moola_pipeline.models.expansion_model import Thresholds
+from moola_pipeline.models.span_inference import SpanLogits
+from moola_pipeline.models.span_proposer import SpanProposer, propose
+from moola_pipeline.training.examples import TrainingData
+from moola_pipeline.training.proposer_fit import fit_proposer
+from moola_pipeline.training.pseudo_labels import Measure, expansion_examples, type_examples
+from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.teachers import (
+    LabeledInputs,
+    Teacher,
+    before_start,
+    fit_judge,
+    fit_typer,
+    teacher_features,
+)
+from moola_pipeline.training.thresholds import fit_thresholds
+from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
+from moola_pipeline.windows.window_geometry import encode_span
+
+EXTRA_TREES, LOGISTIC, TEACHERS = "extra_trees_numbers", "logistic_numbers", "teachers"
+SPAN_BASELINES = (EXTRA_TREES, LOGISTIC)
+FEWEST_VOTES = 0.5 / N_TREES
+"""Trees that all agree do not prove certainty: probabilities stay this far from 0 and 1."""
+
+
+class Predictor(Protocol):
+    """A fitted classifier of two classes."""
+
+    def __call__(self, inputs: np.ndarray, /) -> np.ndarray:
+        """P(1) of (n, d) numbers: (n,)."""
+        ...
+
+
+class SpanClassifiers(NamedTuple):
+    """The judge of proposed spans, and the typer of the bars before them."""
+
+    judge: Predictor
+    typer: Predictor
+
+
+@dataclass(frozen=True)
+class SpanMethod:
+    """A fitted method; a `SpanModel` without a network.
+
+    Attributes:
+        measure: The numbers that it reads.
+    """
+
+    classifiers: SpanClassifiers
+    measure: Measure
+    proposer: SpanProposer
+    thresholds: Thresholds
+
+    def read(
+        self, market: MarketArrays, bar0: np.ndarray, spans: Spans, device: torch.device | str = "cpu"
+    ) -> SpanLogits:
+        """Logits of spans in the windows at rows `bar0` (n_windows,)."""
+        return _read(self.classifiers, self.measure, market, bar0, spans)
+
+    def on(self, device: torch.device | str) -> AbstractContextManager[None]:
+        """Nothing moves: it runs on the CPU."""
+        return nullcontext()
+
+
+def fit_span_method(name: str, data: TrainingData, seed: int) -> SpanMethod:
+    """Fit a method on training windows, and its thresholds on validation windows.
+
+    Args:
+        name: One of SPAN_BASELINES, or TEACHERS.
+        data: The bars and their labeled windows.
+        seed: Of the trees.
+
+    Raises:
+        ValueError: If the training windows hold one type only, or all or none of the proposals match.
+    """
+    market, train, validation = data.market, data.train, data.validation
+    measure: Measure = teacher_features if name == TEACHERS else _numbers
+    beta, complete = FinetuneSettings().proposal_beta, train.complete_windows
+    proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, beta)
+    fit_judges, fit_typers = _FITS[name]
+    judge = fit_judges(expansion_examples(market, train, proposer, measure), seed)
+    typer = fit_typers(type_examples(market, train, measure), seed)
+    classifiers = SpanClassifiers(judge, typer)
+    proposals = propose(market.measure_spans(validation.bar0), proposer)
+    proposed, labeled = (
+        _read(classifiers, measure, market, validation.bar0, spans)
+        for spans in (proposals, validation.spans.pointed())
+    )
+    return SpanMethod(
+        classifiers, measure, proposer, fit_thresholds(validation, proposals, proposed, labeled)
+    )
+
+
+def _numbers(market: MarketArrays, bar0: np.ndarray, spans: Spans) -> np.ndarray:
+    return market.measure_inputs(bar0, spans)
+
+
+def _read(
+    classifiers: SpanClassifiers, measure: Measure, market: MarketArrays, bar0: np.ndarray, spans: Spans
+) -> SpanLogits:
+    """Logits of both classifiers; no span is moved, and none is judged live."""
+    if not len(spans.window):
+        nothing = np.empty(0)
+        return SpanLogits(nothing, nothing, np.empty((0, 2)), nothing)
+    inputs = measure(market, bar0, spans)
+    expansion, retracement = classifiers.judge(inputs), classifiers.typer(before_start(inputs))
+    pointer = np.column_stack(encode_span(spans.start, spans.end))
+    return SpanLogits(_logit(expansion), _logit(retracement), pointer, np.zeros(len(inputs)))
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    inside = np.clip(np.asarray(probability, float), FEWEST_VOTES, 1 - FEWEST_VOTES)
+    return np.log(inside / (1 - inside))
+
+
+def _positive(fitted: ExtraTreesClassifier | Pipeline) -> Predictor:
+    return lambda inputs: np.asarray(fitted.predict_proba(inputs))[:, 1]
+
+
+def _trees(known: LabeledInputs, seed: int) -> Predictor:
+    forest = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
+    return _positive(forest.fit(known.inputs, known.target))
+
+
+def _regression(known: LabeledInputs, seed: int) -> Predictor:
+    return _positive(tuned_logistic(known.inputs, known.target))
+
+
+def _of(teacher: Callable[[LabeledInputs, int], Teacher]) -> Callable[[LabeledInputs, int], Predictor]:
+    return lambda known, seed: teacher(known, seed).probability
+
+
+_FITS: dict[str, tuple[Callable[[LabeledInputs, int], Predictor], Callable[[LabeledInputs, int], Predictor]]]
+_FITS = {
+    EXTRA_TREES: (_trees, _trees),
+    LOGISTIC: (_regression, _regression),
+    TEACHERS: (_of(fit_judge), _of(fit_typer)),
+}
+"""How the judge and the typer of each method are fitted."""
