@@ -38,6 +38,10 @@ class Chooser(Protocol):
         """The next window, given all judgments and the windows opened before; None at the end."""
         ...
 
+    def place(self, window: LabelWindow) -> tuple[int | None, int | None]:
+        """Number of a window from 1, and how many there are; None where they are not known."""
+        ...
+
 
 class ListedWindows:
     """Windows of a given list, in its order."""
@@ -53,6 +57,11 @@ class ListedWindows:
         """The first one that has not been opened."""
         names = {window.name for window in opened}
         return next((window for window in self.windows if window.name not in names), None)
+
+    def place(self, window: LabelWindow) -> tuple[int | None, int | None]:
+        """Its place in the list, and the length of the list."""
+        names = [listed.name for listed in self.windows]
+        return (names.index(window.name) + 1 if window.name in names else None), len(names)
 
 
 @dataclass
@@ -125,6 +134,10 @@ class MixedWindows:
     def owns(self, window: LabelWindow) -> bool:
         """Whether the window was drawn, from a split that is drawn from."""
         return not window.visit and window.chosen != REPLAY and self.only in (None, window.split)
+
+    def place(self, window: LabelWindow) -> tuple[int | None, int | None]:
+        """Not known: windows are drawn without end."""
+        return None, None
 
     def has_room(self, split: str, journal: Journal) -> bool:
         """Whether a window can be drawn from a split."""

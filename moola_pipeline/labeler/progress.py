@@ -28,7 +28,7 @@ def progress_facts(counts: Mapping[str, int], n_expansions: int) -> dict[str, An
     milestones = (("first model", MIN_EXPANSIONS), ("test split", FEW_EXPANSIONS))
     to_come = [f"{what} at {limit}" for what, limit in milestones if n_expansions < limit]
     ahead = f": {', '.join(to_come)}" if to_come else ""
-    text = f"{shown}  —  {n_expansions} expansion{'' if n_expansions == 1 else 's'}{ahead}"
+    text = f"{shown}  —  {n_expansions} expansion{'' if n_expansions == 1 else 's'} of known type{ahead}"
     return {"counts": dict(counts), "expansions": n_expansions, "text": text}
 
 

@@ -199,10 +199,11 @@ class LabelingSession:
         if self.current is None:
             return facts
         opened, names = self.windows[self.current], [*self.windows]
+        number, total = self.chooser.place(opened.window)
         facts["window"] = {
             "name": self.current,
-            "number": names.index(self.current) + 1,
-            "opened": len(names),
+            "number": number or names.index(self.current) + 1,
+            "total": total,
             "marks": opened.marks.model_dump(mode="json"),
             "status": opened.status,
             "note": opened.window.note,

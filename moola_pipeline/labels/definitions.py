@@ -12,11 +12,14 @@ REMEDY = "Restore it from a backup."
 MAX_CHARACTERS = 100_000
 SUGGESTED = """\
 An expansion is a surge: price moves one way for two to about ten bars, clearly faster than before.
+It moves at least 3 ATR (write your own floor here; the page shows the move).
 It starts at the first bar of the surge and ends at its last bar, before price stalls or turns.
+A pause of one or two bars does not end it. A single wide bar without others is no expansion.
 
 Consolidation: before it, price stood in a narrow range for about 15 bars.
 Retracement: before it, price had given back a part of a larger move, and the surge continues that move.
-Unknown: an expansion, but the type cannot be told. A single wide bar without others is no expansion."""
+If both fit, what stood directly before the surge decides.
+Unknown: an expansion after neither, or one whose type cannot be told."""
 """A text to begin with; it counts only once it is added."""
 
 

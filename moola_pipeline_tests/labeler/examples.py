@@ -22,7 +22,7 @@ TEXTS = {
     ),
     ("consolidation", -1): (
         "Consolidation, then down",
-        "The same downward: the first bar that leaves the range is the start.",
+        "The same downward: the first bar of the surge is the start, also inside the range.",
     ),
     ("retracement", 1): (
         "Retracement, then up",

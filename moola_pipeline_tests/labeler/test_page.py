@@ -180,6 +180,31 @@ def test_undo_goes_back_to_windows_saved_before_and_redo_saves_them_again(
         page.wait_for_function("(where) => document.getElementById('where').textContent === where", arg=where)
 
 
+def test_an_open_expansion_is_not_lost_by_enter(chromium, served: Served):
+    with tab(chromium, served.link) as page:
+        for key in ("4", "1", "[", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_function(
+            "() => document.getElementById('message').textContent.startsWith('An expansion is open')"
+        )
+        assert last_saved(page) is None
+        for key in ("4", "7", "c", "Enter"):
+            page.keyboard.press(key)
+        wait_saved(page, None)
+        spans = json.loads(page.evaluate("document.getElementById('saved').dataset.marks"))["spans"]
+        assert spans == [{"start": 41, "end": 47, "type": "consolidation"}]
+
+
+def test_undo_in_another_window_is_said(chromium, served: Served):
+    with tab(chromium, served.link) as page:
+        by_keyboard(page, [])
+        page.keyboard.press("z")
+        page.wait_for_function(
+            "() => document.getElementById('message').textContent.includes('taken back in window 1')"
+        )
+        assert shown_status(page) == "draft"
+
+
 def test_ends_are_nudged_dragged_and_marks_are_deleted(chromium, served: Served):
     def spans() -> list[tuple]:
         return [(one.start, one.end, one.type) for one in served.opened.session.shown().marks.spans]

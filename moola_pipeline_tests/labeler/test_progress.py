@@ -11,10 +11,10 @@ from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
 @pytest.mark.parametrize(
     ("n", "said"),
     [
-        (0, "0 expansions: first model at 30, test split at 80"),
-        (1, "1 expansion: first model at 30, test split at 80"),
-        (30, "30 expansions: test split at 80"),
-        (80, "80 expansions"),
+        (0, "0 expansions of known type: first model at 30, test split at 80"),
+        (1, "1 expansion of known type: first model at 30, test split at 80"),
+        (30, "30 expansions of known type: test split at 80"),
+        (80, "80 expansions of known type"),
     ],
 )
 def test_the_line_names_what_is_still_to_come(n: int, said: str):

@@ -7,17 +7,21 @@
  * @typedef {{bars: number[][], vwap: (number | null)[] | null}} Context
  * @typedef {{bars: Bar[], first: number, core: [number, number], session: string,
  *   context: Record<string, Context>, levels: Record<string, number>}} View
- * @typedef {{name: string, number: number, opened: number, marks: Marks, status: string, note: string, said: [string, Span[]][]}} OpenWindow
+ * @typedef {{name: string, number: number, total: number | null, marks: Marks, status: string, note: string, said: [string, Span[]][]}} OpenWindow
  * @typedef {{text: string, again: string, counts: Record<string, number>}} Progress
  * @typedef {{revision: number, can_undo: boolean, can_redo: boolean, window: OpenWindow | null, view?: View,
  *   progress: Progress, model?: Span[]}} State
  */
 
 export class Refused extends Error {
-  /** @param {string} text @param {boolean} conflict  whether another tab works, or this one is out of date */
-  constructor(text, conflict) {
+  /**
+   * @param {string} text @param {boolean} conflict  whether another tab works, or this one is out of date
+   * @param {boolean} lost  whether what was done could not be stored
+   */
+  constructor(text, conflict, lost) {
     super(text);
     this.conflict = conflict;
+    this.lost = lost;
   }
 }
 
@@ -34,10 +38,10 @@ export async function send(message) {
       body: JSON.stringify(message),
     });
   } catch {
-    throw new Refused("The server does not answer. Start moola label again: it resumes here.", false);
+    throw new Refused("The server does not answer. Start moola label again: it resumes here.", false, true);
   }
   const content = await answer.json();
-  if (!answer.ok) throw new Refused(content.error, Boolean(content.conflict));
+  if (!answer.ok) throw new Refused(content.error, Boolean(content.conflict), answer.status >= 500);
   return content;
 }
 

@@ -48,7 +48,8 @@ function enqueue(action) {
     if (!(fault instanceof Refused)) return say(fault.message);
     if (fault.conflict) return offerTakeOver(fault.message);
     say(fault.message);
-    setStatus("error", "not saved");
+    if (fault.lost) setStatus("error", "not saved");
+    else showStatus();
   });
   return queue;
 }
@@ -99,11 +100,17 @@ function show(state) {
     showContext();
   }
   page.selected = page.selected && spanAt(marks(), page.selected.start);
+  showStatus();
+  draw();
+}
+
+function showStatus() {
+  const { window } = page.state;
+  if (!window) return;
   const isEmpty = !marks().spans.length && !marks().verdict;
   /** @type {Record<string, string>} */
   const texts = { draft: isEmpty ? "" : "draft stored", saved: "saved", changed: "changed since it was saved" };
-  setStatus(state.window.status, texts[state.window.status] ?? "");
-  draw();
+  setStatus(window.status, texts[window.status] ?? "");
 }
 
 function showContext() {
@@ -114,7 +121,7 @@ function showContext() {
   const levels = page.view.levels;
   element("levels").textContent = ["prior day", "overnight"]
     .filter((name) => `${name} high` in levels)
-    .map((name) => `${name} ${levels[`${name} low`].toFixed(2)} – ${levels[`${name} high`].toFixed(2)}`)
+    .map((name) => `${name} (${name === "overnight" ? "dotted" : "dashed"}) ${levels[`${name} low`].toFixed(2)} – ${levels[`${name} high`].toFixed(2)}`)
     .join("\n");
 }
 
@@ -123,7 +130,7 @@ function draw() {
   if (!window || !page.view) return;
   const pending = page.pending === null ? null : { start: Math.min(page.pending, page.cursor), end: Math.max(page.pending, page.cursor), type: null };
   chart.draw(marks().spans, page.selected, pending, page.cursor, [...window.said, ["model", page.model]]);
-  element("where").textContent = `${page.view.session}  ·  window ${window.number}`;
+  element("where").textContent = `trading day ${page.view.session}  ·  window ${window.number}${window.total ? ` of ${window.total}` : ""}`;
   element("note").textContent = window.note;
   readout(pending ?? spanUnderCursor());
   listMarks();
@@ -223,6 +230,7 @@ async function nudge(by) {
 async function save() {
   const { window } = page.state;
   if (!window) return;
+  if (page.pending !== null) throw new Error("An expansion is open: end it with C, R, U or ], or press Escape. Nothing was saved.");
   const saved = { name: window.name, marks: JSON.stringify(window.marks) };
   await act({
     kind: "save",
@@ -231,6 +239,14 @@ async function save() {
   });
   Object.assign(element("saved").dataset, saved);
   element("saved").textContent = `saved ${saved.name.split("/")[0]}`;
+}
+
+/** Undo or redo; says so if that happened in another window. @param {"undo" | "redo"} kind */
+async function takeBack(kind) {
+  const before = page.state.window?.name;
+  await act({ kind });
+  const { window } = page.state;
+  if (window && window.name !== before) say(`The last ${kind === "undo" ? "action was taken back" : "action was done again"} in window ${window.number}. ${kind === "undo" ? "Shift-Z does it again." : ""}`);
 }
 
 /** What a key or its button does. @param {string} key */
@@ -277,9 +293,9 @@ async function press(key) {
       return mark(span ? withoutSpan(marks(), span) : { spans: [], verdict: null }, null);
     }
     case "Z":
-      return act({ kind: "undo" });
+      return takeBack("undo");
     case "Shift+Z":
-      return act({ kind: "redo" });
+      return takeBack("redo");
     case "Backspace":
       return act({ kind: "back" });
     case "M":

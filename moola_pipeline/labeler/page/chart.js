@@ -85,13 +85,14 @@ export class WindowChart {
     const { first, core } = this.view;
     const at = (/** @type {number} */ bar) => bar - first;
     const band = (/** @type {Span} */ span, /** @type {Omit<import("./bands.js").Band, "from" | "to">} */ rest) => ({ from: at(span.start), to: at(span.end), ...rest });
+    const ROWS = 3; // labels of neighbours stand below each other
     const named = (/** @type {Span} */ span) => `${span.type?.[0].toUpperCase() ?? "?"} ${span.start}–${span.end}`;
     this.bands.show([
       { from: at(core[0]), to: at(core[1]), color: color("core-edge"), fill: 0.14, edge: 1, label: `judge what starts in bars ${core[0]}–${core[1]}`, low: true },
       ...said.flatMap(([name, marks]) =>
-        marks.map((span) => band(span, { color: color("model"), fill: 0.1, edge: 1.5, dashed: true, label: `${name} ${named(span)}`, row: 1 })),
+        marks.map((span) => band(span, { color: color("model"), fill: 0.1, edge: 1.5, dashed: true, label: `${name} ${named(span)}`, row: ROWS })),
       ),
-      ...spans.map((span) => band(span, { color: color(span.type ?? "open"), fill: span === selected ? 0.3 : 0.18, edge: span === selected ? 2 : 1, label: named(span) })),
+      ...spans.map((span, i) => band(span, { color: color(span.type ?? "open"), fill: span === selected ? 0.3 : 0.18, edge: span === selected ? 2 : 1, label: named(span), row: i % ROWS })),
       ...(pending ? [band(pending, { color: color("open"), fill: 0.15, edge: 1, dashed: true })] : []),
       { from: at(cursor), to: at(cursor), color: color("text"), fill: 0.14 },
     ]);

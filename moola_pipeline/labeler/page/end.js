@@ -8,7 +8,7 @@ let polling;
 /** @param {HTMLElement} end @param {import("./api.js").State} state @param {() => Promise<void>} run */
 export async function showEnd(end, state, run) {
   const title = document.createElement("h2");
-  title.textContent = "No window is left. All you saved is in the labels.";
+  title.textContent = "Done: no window is left here. All you saved is in the labels.";
   const counts = document.createElement("p");
   counts.textContent = [state.progress.text, state.progress.again].filter(Boolean).join("\n");
   const plan = document.createElement("pre");
@@ -21,7 +21,7 @@ export async function showEnd(end, state, run) {
   });
   const hint = document.createElement("p");
   hint.className = "small";
-  hint.textContent = "Z takes the last action back, Backspace shows the last window. Ctrl-C in the terminal ends the labeler.";
+  hint.textContent = "You can close this page. To train a model on the labels, start moola run: the list shows what it rebuilds. Z takes the last action back, Backspace shows the last window; Ctrl-C in the terminal ends the labeler.";
   end.replaceChildren(title, counts, plan, button, hint);
   clearInterval(polling);
   const poll = async () => {

@@ -67,14 +67,15 @@ export async function showGuide(dialog, heading, define) {
       "div",
       {},
       "Each screen is one window. Mark every expansion that starts in the shaded bars 30 to 74; it may end later. ",
-      "The type says what the market was in before it. If none starts there, press N. Then Enter: it is saved, and the next window comes.",
+      "The type says what the market was in before it. If none starts there, press N. Then Enter: it is saved, and the next window comes. ",
+      "All bars shown may be used; a surge that began before bar 30 is left out. An expansion from bar 41 to 47 after a consolidation takes 7 keys: 4 1 [ 4 7 C Enter.",
     ),
     make("h3", { textContent: "Six examples (simulated bars)" }),
     make("div", { className: "examples" }, ...examples.map((example, i) => make("figure", {}, canvases[i], make("figcaption", {}, make("strong", { textContent: `${example.title}. ` }), example.text)))),
+    make("h3", { textContent: `Definition ${heading.definition}: what you mean by these words. Change it to what you would still mark next month, or start with it as it is` }),
+    text,
     make("h3", { textContent: "Keys (everything works with the mouse too: drag over the bars, then choose the type)" }),
     make("ul", { className: "keys" }, ...KEYS.map(([key, does]) => make("li", {}, make("kbd", { textContent: key }), ` ${does}`))),
-    make("h3", { textContent: `Definition ${heading.definition}: what you mean by these words; edit it so that you would mark the same next month` }),
-    text,
     make("div", { className: "row" }, keep, start),
   );
   if (!dialog.open) dialog.showModal();
