@@ -62,5 +62,5 @@ def test_the_live_rule_takes_complete_windows(monkeypatch: pytest.MonkeyPatch):
         lambda windows, *rest: (fitted.append(windows), honest(windows, *rest))[1],
     )
     test_set = LabeledTestSet(MARKET.bars, resample_windows(TEST, 20, np.random.default_rng(0)))
-    live.score_proposer_live(test_set, of_other_types(), {})
+    live.rule_alarms(test_set, of_other_types())
     assert len(fitted[0].bar0) == COMPLETE.sum()

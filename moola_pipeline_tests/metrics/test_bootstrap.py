@@ -12,10 +12,13 @@ from moola_pipeline.metrics.bootstrap import (
     N_RESAMPLES,
     Interval,
     Resampled,
+    exact_share,
+    holm,
     interval,
     mean_over_seeds,
     resample,
     session_weights,
+    two_sided_p,
 )
 from moola_pipeline.metrics.definitions import (
     aucpr_retracement,
@@ -194,3 +197,34 @@ def test_two_thousand_resamples_of_every_metric_take_seconds_at_most():
     resample(lambda w: event_f1_macro(counts, w), windows)
     resample(lambda w: event_f1_untyped(counts[:, :1], w), windows)
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(("n", "low"), [(5, 0.478), (20, 0.832), (147, 0.975)])
+def test_all_right_of_n_has_the_exact_binomial_interval(n: int, low: float):
+    """Bounds of Clopper and Pearson, from tables."""
+    right = exact_share(Interval(1.0, 1.0, 1.0, n))
+    assert (right.low, right.high) == (pytest.approx(low, abs=1e-3), 1.0)
+    wrong = exact_share(Interval(0.0, 0.0, 0.0, n))
+    assert (wrong.low, wrong.high) == (0.0, pytest.approx(1 - low, abs=1e-3))
+
+
+def test_other_intervals_stay_as_the_resamples_give_them():
+    for shown in (Interval(0.8, 0.7, 0.9, 5), Interval(1.0, 0.9, 1.0, 5), Interval(1.0, 1.0, 1.0, 0)):
+        assert exact_share(shown) == shown
+
+
+def test_the_p_value_of_no_difference_is_uniform_and_of_a_large_one_small():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(400, 1))
+    p = [two_sided_p(shift + rng.normal(size=999)) for shift in drawn.ravel()]
+    assert 0.02 < np.mean(np.array(p) < 0.05) < 0.08
+    assert two_sided_p(np.full(999, 0.1)) == pytest.approx(2 / 1000)
+    assert two_sided_p(np.zeros(9)) == 1.0
+    assert np.isnan(two_sided_p(np.full(3, np.nan)))
+
+
+def test_holm_multiplies_the_smallest_p_value_most_and_keeps_the_order():
+    assert holm({"a": 0.04, "b": 0.01}) == {"a": pytest.approx(0.04), "b": pytest.approx(0.02)}
+    assert holm({"a": 0.03, "b": 0.029}) == {"a": pytest.approx(0.058), "b": pytest.approx(0.058)}
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}

@@ -19,7 +19,7 @@ from moola_pipeline.metrics.scores import (
     score_ranking,
     score_types,
 )
-from moola_pipeline.report.checks import differences
+from moola_pipeline.report.comparisons import differences
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 N_SEEDS, N_BASELINES = 5, 15

@@ -26,7 +26,7 @@ from moola_pipeline.report.checks import (
     margins,
     score_checks,
 )
-from moola_pipeline.report.comparisons import differences, smallest_difference
+from moola_pipeline.report.comparisons import differences, primary_comparisons, smallest_difference
 from moola_pipeline.report.data import Target
 from moola_pipeline.report.metric_catalog import best
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
@@ -123,7 +123,9 @@ def test_a_missing_baseline_is_counted(resampled: ResampledWindows):
     rng = np.random.default_rng(5)
     p, events = calibrated_p(resampled, rng), made_events(resampled, rng)
     some = {name: scores for name, scores in baseline_scores(resampled, events).items() if name != "majority"}
-    check = score_checks(model_scores(resampled, p, events), some, [(0.0, 0.1)])["baselines_present"]
+    check = score_checks(model_scores(resampled, p, events), some, [(0.0, 0.1)], Target())[
+        "baselines_present"
+    ]
     assert (check.passed, check.kind) == (False, "integrity")
     assert (check.value, check.limit) == (len(REQUIRED_BASELINES) - 1, len(REQUIRED_BASELINES))
     assert set(TRIVIAL_TYPE_BASELINES) < set(REQUIRED_BASELINES)
@@ -170,3 +172,27 @@ def test_the_smallest_difference_is_half_the_width_of_the_paired_interval():
         "mcc": pytest.approx(width / 2)
     }
     assert smallest_difference({"mcc": model}, {"baseline": {}}) == {}
+
+
+def test_primary_comparisons_are_paired_with_the_chosen_baselines_and_adjusted():
+    steps = np.linspace(-0.1, 0.1, 1001)
+    model = {"type_f1_macro": made(0.8, *(0.8 + steps)), "event_f1_macro": made(0.5, *(0.5 + steps))}
+    baselines = {
+        "far": {
+            "type_f1_macro": made(0.6, *np.full(1001, 0.6)),
+            "event_f1_macro": made(0.1, *np.full(1001, 0.1)),
+        },
+        "near": {"event_f1_macro": made(0.49, *np.full(1001, 0.49))},
+    }
+    first, second = primary_comparisons(model, baselines, {"type_f1_macro": "far", "event_f1_macro": "near"})
+    assert (first.baseline, first.standing) == ("far", "better")
+    assert first.p_value == pytest.approx(2 * 2 / 1002)  # the smaller of two: doubled by Holm
+    assert first.smallest_difference == pytest.approx(0.095, abs=1e-3)
+    assert (second.baseline, second.standing) == ("near", "level")
+    assert second.difference.estimate == pytest.approx(0.01)
+
+
+def test_a_comparison_without_resamples_has_no_standing():
+    nothing = {"type_f1_macro": made(0.8, *np.full(3, np.nan))}
+    (only,) = primary_comparisons(nothing, {"b": nothing}, {"type_f1_macro": "b"})
+    assert (only.p_value, only.standing) == (None, None)

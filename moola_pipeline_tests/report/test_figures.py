@@ -48,7 +48,7 @@ def test_every_row_of_the_score_picture_has_a_plain_name():
     names = texts(only_axes(score_figure(full_report())))
     assert names.count("Moola") == names.count("best baseline") == names.count("best ablation") == 3
     assert names.count("annotator, 2nd pass") == 1
-    assert "your target" in names
+    assert "target 0.75" in names
 
 
 def test_a_name_is_at_the_height_of_its_mark():
@@ -57,12 +57,12 @@ def test_a_name_is_at_the_height_of_its_mark():
     assert [y for y, name in named if name == "Moola"] == [y for _, (y,) in lines(axes, "model")]
 
 
-def test_the_target_frame_surrounds_type_f1_only():
+def test_the_line_of_the_target_crosses_type_f1_only():
     axes = only_axes(score_figure(full_report()))
-    [frame] = [it for it in axes.patches if it.get_label() == "target"]
-    inside = [y for _, (y,) in lines(axes, "model") if frame.get_y() < y < frame.get_y() + frame.get_height()]
-    assert (frame.get_x(), frame.get_x() + frame.get_width()) == pytest.approx((0.6, 0.75))
-    assert len(inside) == 1
+    [line] = [it for it in axes.lines if it.get_label() == "target"]
+    (at, same), (top, bottom) = line.get_data()
+    assert at == same == 0.75
+    assert len([y for _, (y,) in lines(axes, "model") if top < y < bottom]) == 1
 
 
 def test_each_kind_of_method_has_its_own_marker():

@@ -14,10 +14,10 @@ def test_each_score_has_its_best_baselines_and_ablation_with_names():
     lines = summary_lines(full_report())
     assert lines[0].startswith("SIMULATED")
     assert lines[1] == (
-        "Target, F1 of 0.60 to 0.75: NOT MET. Type F1 is inside the band, but the target needs at least 0.75"
+        "Default target: type F1 0.75: NOT MET. It needs at least 0.75 with a lower bound above 0.65."
     )
-    assert lines[3].startswith(
-        "Verdict: Better than every trivial baseline, but not clearly better than the best baseline."
+    assert lines[2].startswith(
+        "Verdict: Better than every trivial baseline. Beside the best baseline, it types no better"
     )
     event = next(number for number, line in enumerate(lines) if line.startswith("Event F1, macro"))
     cells = [
@@ -25,7 +25,7 @@ def test_each_score_has_its_best_baselines_and_ablation_with_names():
         "0.46 [0.39, 0.53] n=147",
         "0.09",
         "0.48",
-        "−0.02 [−0.10, 0.06]",
+        "−0.02 [−0.10, 0.06]*",
         "0.36",
         "0.66",
     ]
@@ -38,9 +38,9 @@ def test_each_score_has_its_best_baselines_and_ablation_with_names():
     assert lines[-1] == "The test rows have been scored by 3 model versions."
 
 
-def test_only_the_primary_comparison_is_marked():
+def test_the_two_primary_comparisons_are_marked():
     starred = [line.split()[0] for line in summary_lines(full_report()) if "]*" in line]
-    assert starred == ["Type"]
+    assert starred == ["Type", "Event"]
 
 
 def test_unmeasured_scores_are_reported_without_nan_or_none():
