@@ -34,6 +34,8 @@ from moola_pipeline.windows.spans import Spans
 PROPOSER_TYPERS = ("extra_trees_21_summaries", "logistic_21_summaries")
 """Baselines that also type the spans of the rule."""
 RULE = "rule_"
+CHOOSING_FOLDS = 3
+"""Blocks of sessions in which the best baseline is chosen."""
 CHOOSING_SEED = 0
 """Seed of the trees when the best baseline is chosen."""
 
@@ -97,7 +99,7 @@ def choose_baselines(market: MarketArrays, labels: pd.DataFrame, embargo_bars: i
     Raises:
         UnsoundSplit: If the labels do not part into blocks with both types each.
     """
-    windows, folds = cross_validation(labels, embargo_bars)
+    windows, folds = cross_validation(labels, embargo_bars, CHOOSING_FOLDS)
     once = resample_windows(windows, 1, np.random.default_rng(0))
     test_set = LabeledTestSet(market, once)
     return best_baselines(

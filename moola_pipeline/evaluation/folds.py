@@ -37,17 +37,18 @@ def single_fold(n_windows: int, train: LabeledWindows, validation: LabeledWindow
 
 
 def cross_validation(
-    labels: pd.DataFrame, embargo_bars: int = WINDOW_BARS
+    labels: pd.DataFrame, embargo_bars: int = WINDOW_BARS, most_folds: int = N_FOLDS
 ) -> tuple[LabeledWindows, list[EvaluationFold]]:
     """Blocks of sessions in turn: one is scored, the next validates, the others train.
 
     The windows of training and validation are scored if they were drawn at random or imported. Windows
-    within the embargo of a scored one leave its training. There are 5 blocks, or fewer so that each part
-    holds both types.
+    within the embargo of a scored one leave its training. There are `most_folds` blocks, or fewer so that
+    each part holds both types.
 
     Args:
         labels: The frame of `assign_splits`.
         embargo_bars: Bars between scored windows and those that are learned from.
+        most_folds: Most blocks.
 
     Returns:
         The scored windows, and the folds.
@@ -58,7 +59,7 @@ def cross_validation(
     rows = labels.loc[labels["split"].isin(SPLITS[:2])]
     windows = labeled_windows(rows.assign(split=_USED), _USED)
     drawn = np.isin(windows.window_id, rows.loc[is_drawn(rows), "window_id"].to_numpy(object))
-    most = min(N_FOLDS, len(np.unique(windows.session)))
+    most = min(most_folds, len(np.unique(windows.session)))
     for n_folds in range(most, MIN_FOLDS - 1, -1):
         folds = [_fold(windows, drawn, n_folds, number, embargo_bars) for number in range(n_folds)]
         scored = [windows.select(drawn).select(fold.scored) for fold in folds]

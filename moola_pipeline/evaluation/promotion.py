@@ -30,7 +30,7 @@ MIN_OF_EACH_TYPE = 10
 RULE = (
     f"on labeled windows that neither version was trained on, the paired 95 % interval of challenger minus "
     f"champion lies above -{MARGIN} type F1 ({N_RESAMPLES:,} resamples of sessions, at least "
-    f"{MIN_SESSIONS} sessions and {MIN_OF_EACH_TYPE} expansions of each type), and no check fails"
+    f"{MIN_SESSIONS} sessions and {MIN_OF_EACH_TYPE} expansions of each type), and no integrity check fails"
 )
 FIRST_RULE = "the first champion of a model only has to pass every integrity check"
 _UNSEEN = "unseen"
@@ -90,7 +90,7 @@ class Contender:
 
 def decide_first_version(checks: Mapping[str, Check]) -> PromotionDecision:
     """Decide if there is no champion."""
-    failed = _failed(checks, integrity_only=True)
+    failed = _failed(checks, "integrity")
     if failed:
         reason = f"there is no champion, but an integrity check of this run failed ({', '.join(failed)})"
         return PromotionDecision(False, "rule", None, FIRST_RULE, reason)
@@ -135,10 +135,11 @@ def decide_promotion(
         return PromotionDecision(False, "rule", old, RULE, reason)
     difference = compare(challenger.model, champion.model, market, unseen, rng)
     numbers = f"challenger minus champion {difference_text(difference)}"
-    failed = _failed(checks, integrity_only=False)
+    failed, warned = (_failed(checks, kind) for kind in ("integrity", "score"))
     # NaN compares False: without an interval the challenger is not promoted.
     faults = [] if difference.low > -MARGIN else [f"the interval does not lie above -{MARGIN}"]
-    faults += [f"a check failed ({', '.join(failed)})"] if failed else []
+    faults += [f"an integrity check failed ({', '.join(failed)})"] if failed else []
+    numbers += f"; not reached: {', '.join(warned)}" if warned else ""
     if faults:
         reason = f"version {old} stays champion: {' and '.join(faults)}; {numbers}"
         return PromotionDecision(False, "rule", old, RULE, reason, difference)
@@ -210,9 +211,5 @@ def _too_few(windows: LabeledWindows) -> str | None:
     )
 
 
-def _failed(checks: Mapping[str, Check], integrity_only: bool) -> list[str]:
-    return [
-        name
-        for name, check in checks.items()
-        if not check.passed and (check.kind == "integrity" or not integrity_only)
-    ]
+def _failed(checks: Mapping[str, Check], kind: Literal["integrity", "score"]) -> list[str]:
+    return [name for name, check in checks.items() if check.kind == kind and not check.passed]

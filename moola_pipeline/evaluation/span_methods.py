@@ -15,7 +15,7 @@ import torch
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline
 
-from moola_pipeline.evaluation.baselines import N_TREES, tuned_logistic
+from moola_pipeline.evaluation.baselines import DEFAULT_STRENGTH, N_TREES, scaled_logistic, tuned_logistic
 from moola_pipeline.models.expansion_model import Thresholds
 from moola_pipeline.models.span_inference import SpanLogits
 from moola_pipeline.models.span_proposer import SpanProposer, propose
@@ -145,6 +145,11 @@ def _regression(known: LabeledInputs, seed: int) -> Predictor:
     return _positive(tuned_logistic(known.inputs, known.target))
 
 
+def _regression_of_many(known: LabeledInputs, seed: int) -> Predictor:
+    """Not tuned: with thousands of proposals the penalty matters little, and tuning takes long."""
+    return _positive(scaled_logistic(DEFAULT_STRENGTH, "newton-cholesky").fit(known.inputs, known.target))
+
+
 def _of(teacher: Callable[[LabeledInputs, int], Teacher]) -> Callable[[LabeledInputs, int], Predictor]:
     return lambda known, seed: teacher(known, seed).probability
 
@@ -152,7 +157,7 @@ def _of(teacher: Callable[[LabeledInputs, int], Teacher]) -> Callable[[LabeledIn
 _FITS: dict[str, tuple[Callable[[LabeledInputs, int], Predictor], Callable[[LabeledInputs, int], Predictor]]]
 _FITS = {
     EXTRA_TREES: (_trees, _trees),
-    LOGISTIC: (_regression, _regression),
+    LOGISTIC: (_regression_of_many, _regression),
     TEACHERS: (_of(fit_judge), _of(fit_typer)),
 }
 """How the judge and the typer of each method are fitted."""

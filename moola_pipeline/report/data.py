@@ -94,7 +94,7 @@ class PrimaryComparison(_Part):
 
 
 class Check(_Part):
-    """Result of a check: a failed integrity check stops the run, a failed score check blocks promotion."""
+    """Result of a check: a failed integrity check stops the run, a failed score check is a warning."""
 
     passed: bool
     kind: Literal["integrity", "score"]

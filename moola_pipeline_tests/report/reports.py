@@ -55,8 +55,6 @@ BASELINES = {
     "minirocket_45_closes": 0.76,
     "logistic_21_summaries": 0.8,
     "extra_trees_21_summaries": 0.75,
-    "logistic_bar_features": 0.69,
-    "extra_trees_bar_features": 0.73,
     "minirocket_bar_features": 0.74,
 }
 ABLATIONS = {"untrained": 0.5, "scratch": 0.73, "teachers": 0.7}
