@@ -16,11 +16,11 @@ from moola_pipeline.bars.simulated import (
     in_scenario,
 )
 from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.labels.annotators import ANYBODY, LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import read_split_choice
 from moola_pipeline.labels.label_rows import read_labels
-from moola_pipeline.labels.registry import has_labels, registered_labels
+from moola_pipeline.labels.registry import has_labels, project_again, registered_labels
 from moola_pipeline.labels.schema import LABEL_COLUMNS
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth
 from moola_pipeline.labels.splits import SplitSettings
@@ -171,3 +171,15 @@ def _simulated_market(home: Home, profile: Profile, scenario: ScenarioChoice) ->
         instrument=INSTRUMENTS[settings.instrument],
         home=home,
     )
+
+
+def labels_follow_bars(store: BarStore) -> bool:
+    """Count the bars of the labels again after bars were added; whether a label changed.
+
+    Labels that are damaged, or whose bars are not all registered, stay as they are: the next command that
+    reads them names the fault.
+    """
+    try:
+        return has_labels(store.labels) and project_again(store.labels, read_bars(store))
+    except IntegrityError:
+        return False

@@ -9,6 +9,8 @@ import dagster as dg
 from moola_pipeline.automation.jobs import predict_job
 from moola_pipeline.automation.requests import prediction_request
 from moola_pipeline.bars.inbox import SETTLE_SECONDS, add_inbox_files
+from moola_pipeline.bars.store import registered_store
+from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, locked
 from moola_pipeline.storage.home import Home
 
@@ -69,7 +71,10 @@ def new_bars_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.S
 
 def _take_inbox(context: dg.SensorEvaluationContext) -> Iterator[str]:
     """Take the inbox; log and yield one line per file."""
-    for file in add_inbox_files(Home.resolve(), SETTLE_SECONDS, INBOX_SECONDS):
+    files = add_inbox_files(Home.resolve(), SETTLE_SECONDS, INBOX_SECONDS)
+    if any(file.added for file in files):
+        labels_follow_bars(registered_store(Home.resolve()))
+    for file in files:
         log = context.log.warning if file.outcome == "refused" else context.log.info
         log(file.shown)
         yield f"{file.shown}."

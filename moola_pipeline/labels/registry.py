@@ -416,6 +416,34 @@ def add_judgments(folder: Path, new: Sequence[Judgment], known: RegisteredJudgme
     return after
 
 
+def project_again(folder: Path, bars: pd.DataFrame) -> bool:
+    """Count the bars of all labels again, as bars added since may lie inside their windows.
+
+    Judgments are in time: a minute that was missing and comes later moves the bar numbers behind it.
+
+    Args:
+        folder: The label folder of a home.
+        bars: BAR_COLUMNS, as registered now.
+
+    Returns:
+        Whether a label changed.
+
+    Raises:
+        ChecksumMismatch, Truncated, IntegrityError: If the labels are not those that were recorded, or lie
+            on bars that are not registered.
+    """
+    if not has_labels(folder):
+        return False
+    with locked(folder / LEDGER_NAME):
+        state = _state(folder)
+        before = {name: state[name] for name in EMPTY_LEDGER}
+        known = _in_memory(folder, before, nanoseconds(bars))
+        if hashlib.sha256(csv_of(known.rows)).hexdigest() == state["sha256"]:
+            return False
+        _write_journal(folder, before, known, known, before["files"])
+    return True
+
+
 def _in_memory(folder: Path, state: dict[str, Any], opened: np.ndarray) -> RegisteredJudgments:
     journal, lines = _journal(folder, state), b""
     if journal.judgments:

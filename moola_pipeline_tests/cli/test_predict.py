@@ -100,7 +100,7 @@ def test_the_text_is_a_table_marked_simulated(smoke_home: Home, bar_file: Path, 
         "expansions found so far will not change"
     )
     assert lines[7] == "times are bar opens, New York time (America/New_York)"
-    assert len(lines) == 10 + len(shown["expansions"])
+    assert len(lines) == 9 + len(shown["expansions"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])

@@ -1,0 +1,78 @@
+"""Labels are in time: bars that come later into a labeled window do not move what was marked."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from moola_pipeline.bars.manifest import add_bars, read_bars
+from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.store import registered_store
+from moola_pipeline.bars.vendor_options import VendorOptions
+from moola_pipeline.instrument_data import labels_follow_bars
+from moola_pipeline.labels.importing import add_labels
+from moola_pipeline.labels.registry import registered_labels
+from moola_pipeline.storage.home import Home
+from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars, weekly_labels
+
+BARS = weekly_bars(6)
+MISSING = SESSION_BARS + 95
+"""A minute of the second session, between bar 0 of its window and the surge."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Bars without a minute, labels on them, and a file of the hour that holds it."""
+    for name, rows in (
+        ("first", BARS.drop(index=MISSING)),
+        ("later", BARS.iloc[MISSING - 30 : MISSING + 30]),
+    ):
+        rows.loc[:, list(RAW_COLUMNS)].to_parquet(tmp_path / f"{name}.parquet", index=False)
+    home = Home(tmp_path / "home")
+    store = registered_store(home)
+    add_bars(store, tmp_path / "first.parquet", VendorOptions(instrument="NQ"))
+    bars = read_bars(store)
+    labels = weekly_labels(BARS)
+    labels.to_csv(tmp_path / "labels.csv", index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    add_labels(store.labels, tmp_path / "labels.csv", bars, drop_bad=True)
+    return home
+
+
+def marked_at(home: Home) -> dict[str, tuple[str, str]]:
+    """Times of the first and last bar of each labeled expansion."""
+    store = registered_store(home)
+    opened = pd.DatetimeIndex(read_bars(store)["timestamp"])
+    rows = registered_labels(store.labels).dropna(subset=["expansion_start"])
+    bar0 = opened.get_indexer(pd.DatetimeIndex(rows["window_start"]))
+    ends = (
+        [str(opened[first + int(bar)]) for first, bar in zip(bar0, rows[name], strict=True)]
+        for name in ("expansion_start", "expansion_end")
+    )
+    return dict(zip(rows["window_id"], zip(*ends, strict=True), strict=True))
+
+
+def test_marks_keep_their_times_when_a_missing_minute_comes(home: Home, tmp_path: Path):
+    before = marked_at(home)
+    added = call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
+    assert added.exit_code == 0, added.output
+    assert "their labels follow, by time" in added.output
+    assert marked_at(home) == before
+    assert not labels_follow_bars(registered_store(home))
+
+
+def test_without_following_the_marks_would_move(home: Home, tmp_path: Path):
+    """Planted fault: bars are added and labels are not counted again."""
+    before = marked_at(home)
+    add_bars(registered_store(home), tmp_path / "later.parquet", VendorOptions(instrument="NQ"))
+    assert marked_at(home) != before
+
+
+def test_labels_whose_bars_are_gone_wait_for_them(home: Home, tmp_path: Path):
+    store = registered_store(home)
+    before = registered_labels(store.labels)
+    store.manifest.unlink()
+    for path in store.raw.iterdir():
+        path.unlink()
+    call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
+    assert registered_labels(store.labels).equals(before)
