@@ -53,6 +53,8 @@ __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_htm
 SHOWN_BUDGETS = (1, 2, 3, 5, 10, 20)
 """Alarm budgets on the page; the JSON has all."""
 TEMPLATE = "report.html.jinja"
+CASES = {"best": "A window found right", "worst": "A window found wrong"}
+"""Charts of the first screen, by rank."""
 RANKS = {
     "best": "Best predictions",
     "worst": "Worst predictions",
@@ -96,6 +98,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         mix=mix_figure(details.class_mix),
         learning=learning_figure(details.learning_curve),
         losses=_losses(curves),
+        cases=_cases(gallery),
         gallery=_ranked(gallery),
         missing=not_measured(data, gallery, curves),
         gists=_gists(data, gallery),
@@ -127,6 +130,12 @@ def _losses(curves: LossCurves) -> dict[str, Figure]:
     trainings = {"Pretraining": curves.pretraining, "Fine-tuning": curves.finetuning}
     drawn = {title: loss_figure(lines, title) for title, lines in trainings.items()}
     return {title: picture for title, picture in drawn.items() if picture}
+
+
+def _cases(gallery: Sequence[GalleryWindow]) -> list[tuple[str, GalleryWindow, Figure]]:
+    """The clearest window of each rank with its heading and chart."""
+    first = {rank: next((window for window in gallery if window.rank == rank), None) for rank in CASES}
+    return [(CASES[rank], window, candle_figure(window)) for rank, window in first.items() if window]
 
 
 def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, Figure]]]:

@@ -176,7 +176,7 @@ def test_the_first_screen_holds_target_verdict_picture_and_table(full_html: str)
     assert "0.74 [0.67, 0.81] n 147 expansions" in front
     assert "−0.06 [−0.14, 0.02] ★ primary" in front
     assert front.count("★ primary") == 2 and front.count("exploratory") == 1
-    assert full_html.partition("<main>")[0].count('<svg class="drawing"') == 1
+    assert full_html.partition("<main>")[0].count('<svg class="drawing"') == 3
     assert full_html.partition("<main>")[0].count("<table") == 1
 
 
