@@ -1,6 +1,7 @@
 """Environment of all tests: one thread, no telemetry, no display, no state of the user."""
 
 import os
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,16 @@ def isolated_home(
         for name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
             monkeypatch.delenv(name, raising=False)
         yield home
+
+
+ANSWER_TO_SIGTERM = signal.getsignal(signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def terminable() -> None:
+    """Answer SIGTERM as at the start, whatever test or library changed it: processes inherit that they ignore
+    it, and then do not end when they are told to."""
+    signal.signal(signal.SIGTERM, ANSWER_TO_SIGTERM)
 
 
 @pytest.fixture(scope="session")

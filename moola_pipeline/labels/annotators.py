@@ -218,5 +218,5 @@ def _most_windows(windows: np.ndarray, values: np.ndarray) -> Any:
 def _listed(windows: np.ndarray, names: np.ndarray, definitions: np.ndarray) -> str:
     found = Counter((name, number) for _, name, number in {*zip(windows, names, definitions, strict=True)})
     return ", ".join(
-        f"{name} under definition {number} ({n:,} windows)" for (name, number), n in found.items()
+        f"{name} under definition {number} ({n:,} windows)" for (name, number), n in sorted(found.items())
     )
