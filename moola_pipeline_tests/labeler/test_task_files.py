@@ -143,6 +143,10 @@ def test_another_definition_under_the_same_number_is_refused(home: Home, other: 
     assert definition_texts(registered_store(other).labels) == {1: "a calm"}
 
 
+def with_window(record: dict, **changes: object) -> dict:
+    return record | {"windows": [record["windows"][0] | changes]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -152,6 +156,9 @@ def test_another_definition_under_the_same_number_is_refused(home: Home, other: 
         (lambda record: record | {"path": "/etc/passwd"}, "must be a task file, but path"),
         (lambda record: record | {"annotator": "../x"}, "An annotator's name must be letters"),
         (lambda record: [record], "must be a task file"),
+        (lambda record: with_window(record, opened_at="2024-13-45T25:61:00Z"), "windows.0.opened_at"),
+        (lambda record: with_window(record, window_id="a\nb"), "windows.0.window_id"),
+        (lambda record: record | {"definition": 10**9}, "must be a task file, but definition"),
     ],
 )
 def test_what_is_no_task_is_refused_in_one_line(
