@@ -19,7 +19,8 @@ from moola_pipeline.labels.definitions import add_definition, definition_texts
 from moola_pipeline.labels.export import WRITERS
 from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.judgments import Judgment
-from moola_pipeline.labels.registry import AddSettings, registered_judgments, registered_labels
+from moola_pipeline.labels.registration import AddSettings
+from moola_pipeline.labels.registry import registered_judgments, registered_labels
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.labeler.conftest import BARS
 from moola_pipeline_tests.labeler.served import opened_labeler
