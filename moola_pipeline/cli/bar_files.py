@@ -31,7 +31,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.storage.home import Home
 
-LABELS_MOVED = "Bars lie inside labeled windows that were missing there: their labels follow, by time."
+LABELS_MOVED = "Minutes that were missing inside labeled windows are there now: the labels kept their times."
 
 
 @click.command()
@@ -59,9 +59,11 @@ def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> No
         if as_json and done:
             emit({"files": done}, (), as_json)
         raise
-    note = [LABELS_MOVED] if labels_follow_bars(store) else []
+    finally:  # files before a refused one stay registered
+        if labels_follow_bars(store):
+            click.echo(LABELS_MOVED, err=True)
     steps = next_steps(home)
-    emit({"files": done, "next": steps}, [*note, *next_lines(steps)], as_json)
+    emit({"files": done, "next": steps}, next_lines(steps), as_json)
 
 
 @click.command("list")
@@ -105,7 +107,8 @@ def inbox(home: Home, as_json: bool) -> None:
     file with the reason; the exit code is then 2. A file written less than 30 s ago has to wait.
     """
     files = add_inbox_files(home)
-    labels_follow_bars(registered_store(home))
+    if any(file.added for file in files) and labels_follow_bars(registered_store(home)):
+        click.echo(LABELS_MOVED, err=True)
     lines = [_lines(home, file) for file in files] or [[f"There are no files in {home.inbox}."]]
     emit({"files": [_facts(home, file) for file in files]}, chain.from_iterable(lines), as_json)
     refused = [file.name for file in files if file.outcome == "refused"]

@@ -136,6 +136,11 @@ def task(
     shown = ", ".join(f"{n} of {name}" for name, n in counts.items() if n)
     lines = [
         f"{out}: {len(drawn.windows):,} windows for {annotator} ({shown})",
+        *(
+            [f"Only {len(drawn.windows):,} of {number:,}: no more are left."]
+            if len(drawn.windows) < number
+            else []
+        ),
         f"There, with the same bars:  moola label --task {out.name}",
         f"then                        moola labels export {annotator}.csv --annotator {annotator}",
         f"and back here               moola labels add {annotator}.csv",

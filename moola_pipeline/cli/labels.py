@@ -27,13 +27,8 @@ from moola_pipeline.labels.definitions import definition_texts
 from moola_pipeline.labels.label_options import LabelOptions
 from moola_pipeline.labels.ledger import LabelLedger
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
-from moola_pipeline.labels.registry import (
-    AddSettings,
-    register_labels,
-    registered_files,
-    registered_labels,
-    with_registered,
-)
+from moola_pipeline.labels.registration import AddSettings, register_labels, with_registered
+from moola_pipeline.labels.registry import registered_files, registered_labels
 from moola_pipeline.labels.review import one_expansion_each
 from moola_pipeline.labels.splits import SplitSettings, proposed_dates
 from moola_pipeline.storage.home import Home

@@ -1,7 +1,7 @@
 """What an annotator marks in a window, as the page sends it; and the judgment that it becomes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moola_pipeline.labeler.chart_bars import ChartBars
-from moola_pipeline.labels.judgments import Judgment, MarkedSpan
+from moola_pipeline.labels.judgments import Judgment, LabelRow, MarkedSpan
 from moola_pipeline.labels.schema import EXCLUDED_GRADE
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
@@ -152,6 +152,10 @@ class Annotating:
     instrument: str
     annotator: str
     definition: int
+
+    def rows_in(self, rows: Iterable[LabelRow]) -> list[LabelRow]:
+        """The rows of this annotator under this definition."""
+        return [row for row in rows if row.key[2:] == (self.annotator, self.definition)]
 
 
 def judgment_of(who: Annotating, window: LabelWindow, saved: SavedMarks | None, bars: ChartBars) -> Judgment:

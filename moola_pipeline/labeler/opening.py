@@ -31,7 +31,7 @@ from moola_pipeline.labeler.session import LabelingSession
 from moola_pipeline.labeler.task_files import Task, make_task, read_task, require_instrument, task_windows
 from moola_pipeline.labels.chosen_splits import keep_proposed, read_split_choice
 from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts, keep_definition
-from moola_pipeline.labels.judgments import Journal, frame_of
+from moola_pipeline.labels.judgments import frame_of
 from moola_pipeline.labels.registry import RegisteredJudgments, open_judgments
 from moola_pipeline.labels.schema import COMPLETE, DRAWN
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates
@@ -113,12 +113,7 @@ class OpenedLabeler:
 
     def progress(self) -> dict[str, Any]:
         """Labels by split, and self-agreement; ranks doubtful windows again if it is time."""
-        own = [
-            row
-            for row in self.session.rows
-            if row.key[2:] == (self.session.who.annotator, self.session.who.definition)
-        ]
-        journal = self.session.journal
+        own, journal = self.session.who.rows_in(self.session.rows), self.session.journal
         self.ranking.refresh(own, len(journal.judgments))
         self.again.refresh(own)
         counts, expansions = self.mixed.counts(journal), self.mixed.n_expansions(journal)
@@ -148,7 +143,27 @@ class _Prepared:
 
     def require_room(self) -> str:
         """Refuse if no window is left to draw; else a line about the splits that have none, or nothing."""
-        return _require_room(self.mixed, self.known.journal, self.settings)
+        mixed = self.mixed
+        wanted = SPLITS if mixed.only is None else (mixed.only,)
+        empty = [split for split in wanted if not mixed.has_room(split, self.known.journal)]
+        others = [split for split in SPLITS if split not in empty]
+        if not empty:
+            return ""
+        remedy = (
+            f"the splits ({self.settings.shown}): moola run --train-end DATE --validation-end DATE "
+            "--test-end DATE"
+        )
+        if len(empty) < len(wanted):
+            return (
+                f"No window is left for {' and '.join(empty)}; those of {' and '.join(others)} go on. "
+                f"To get more, add bars, or move {remedy}"
+            )
+        start = (
+            f"Draw from another: moola label --for {others[0]}, or move" if others else "Add bars, or move"
+        )
+        raise BadInput(
+            f"There must be windows to draw, but none is left for {' and '.join(empty)}. {start} {remedy}"
+        )
 
 
 def open_labeler(
@@ -198,8 +213,7 @@ def draw_task(home: Home, request: LabelRequest, n: int) -> Task:
     """
     ready = _prepare(home, request, None)
     ready.require_room()
-    own = [row for row in ready.known.rows if row.key[2:] == (ready.who.annotator, ready.who.definition)]
-    ready.ranking.refresh(own, len(ready.known.journal.judgments))
+    ready.ranking.refresh(ready.who.rows_in(ready.known.rows), len(ready.known.journal.judgments))
     ready.ranking.wait()
     windows: list[LabelWindow] = []
     while len(windows) < n and (window := ready.mixed.next(ready.known.journal, windows)) is not None:
@@ -273,26 +287,3 @@ def _fixed(settings: SplitSettings, bars: ChartBars) -> SplitSettings:
     opened = pd.DatetimeIndex(bars.opened[:: max(len(bars) // 5_000, 1)].astype("M8[ns]"), tz="UTC")
     months = pd.DataFrame({"window_start": opened, "session": opened, "window_id": opened.astype("str")})
     return resolve_dates(settings, months.assign(chosen=DRAWN[1], complete=COMPLETE))
-
-
-def _require_room(mixed: MixedWindows, journal: Journal, settings: SplitSettings) -> str:
-    """Refuse if no window is left to draw; else a line about the splits that have none, or nothing."""
-    wanted = SPLITS if mixed.only is None else (mixed.only,)
-    empty = [split for split in wanted if not mixed.has_room(split, journal)]
-    others = [split for split in SPLITS if split not in empty]
-    if not empty:
-        return ""
-    remedy = (
-        f"the splits ({settings.shown}): moola run --train-end DATE --validation-end DATE --test-end DATE"
-    )
-    if len(empty) < len(wanted):
-        return (
-            f"No window is left for {' and '.join(empty)}; those of {' and '.join(others)} go on. "
-            f"To get more, add bars, or move {remedy}"
-        )
-    start = (
-        f"Draw from another: moola label --for {others[0]}, or move" if mixed.only else "Add bars, or move"
-    )
-    raise BadInput(
-        f"There must be windows to draw, but none is left for {' and '.join(empty)}. {start} {remedy}"
-    )

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labeler.chart_bars import ChartBars
@@ -17,7 +18,8 @@ from moola_pipeline.windows.window_geometry import BARS_BEFORE, WINDOW_BARS
 
 MAX_TASK_WINDOWS = 1_000
 MAX_TASK_BYTES = 2_000_000
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_DEFINITION = 10_000
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class TaskWindow(Strict):
@@ -39,6 +41,12 @@ class TaskWindow(Strict):
     split: Literal["train", "validation", "test"]
     bars: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    @field_validator("opened_at")
+    @classmethod
+    def _is_a_time(cls, text: str) -> str:
+        datetime.fromisoformat(text)
+        return text
+
 
 class Task(Strict):
     """Windows to label, for one annotator under one definition.
@@ -50,7 +58,7 @@ class Task(Strict):
     moola_task: Literal[1] = 1
     instrument: Name
     annotator: Name
-    definition: int = Field(ge=FIRST_DEFINITION)
+    definition: int = Field(ge=FIRST_DEFINITION, le=MAX_DEFINITION)
     definition_text: str = Field(max_length=100_000)
     windows: tuple[TaskWindow, ...] = Field(min_length=1, max_length=MAX_TASK_WINDOWS)
 

@@ -15,7 +15,7 @@ from moola_pipeline.labels.ledger import LabelLedger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels
 from moola_pipeline.labels.platform_files import read_platform_file
 from moola_pipeline.labels.price_windows import find_windows, is_older
-from moola_pipeline.labels.registry import ADD, AddSettings, register_labels
+from moola_pipeline.labels.registration import ADD, AddSettings, register_labels
 from moola_pipeline.labels.schema import REQUIRED_COLUMNS
 from moola_pipeline.labels.shared_faults import refuse_shared_faults
 from moola_pipeline.labels.tables import read_table

@@ -11,7 +11,8 @@ from moola_pipeline.label_choice import trees
 from moola_pipeline.labeler.marks import SpanMark, WindowMarks
 from moola_pipeline.labeler.opening import LabelRequest
 from moola_pipeline.labels.importing import add_labels
-from moola_pipeline.labels.registry import AddSettings, registered_judgments, registered_labels
+from moola_pipeline.labels.registration import AddSettings
+from moola_pipeline.labels.registry import registered_judgments, registered_labels
 from moola_pipeline.labels.schema import FIRST_PASS
 from moola_pipeline.storage.home import Home
 from moola_pipeline.training import proposer_fit, teachers

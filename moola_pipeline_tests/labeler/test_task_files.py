@@ -19,7 +19,8 @@ from moola_pipeline.labels.definitions import add_definition, definition_texts
 from moola_pipeline.labels.export import WRITERS
 from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.judgments import Judgment
-from moola_pipeline.labels.registry import AddSettings, registered_judgments, registered_labels
+from moola_pipeline.labels.registration import AddSettings
+from moola_pipeline.labels.registry import registered_judgments, registered_labels
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.labeler.conftest import BARS
 from moola_pipeline_tests.labeler.served import opened_labeler
@@ -143,6 +144,10 @@ def test_another_definition_under_the_same_number_is_refused(home: Home, other: 
     assert definition_texts(registered_store(other).labels) == {1: "a calm"}
 
 
+def with_window(record: dict, **changes: object) -> dict:
+    return record | {"windows": [record["windows"][0] | changes]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -152,6 +157,9 @@ def test_another_definition_under_the_same_number_is_refused(home: Home, other: 
         (lambda record: record | {"path": "/etc/passwd"}, "must be a task file, but path"),
         (lambda record: record | {"annotator": "../x"}, "An annotator's name must be letters"),
         (lambda record: [record], "must be a task file"),
+        (lambda record: with_window(record, opened_at="2024-13-45T25:61:00Z"), "windows.0.opened_at"),
+        (lambda record: with_window(record, window_id="a\nb"), "windows.0.window_id"),
+        (lambda record: record | {"definition": 10**9}, "must be a task file, but definition"),
     ],
 )
 def test_what_is_no_task_is_refused_in_one_line(

@@ -26,12 +26,8 @@ from moola_pipeline.labels.judgments import (
     rows_of,
 )
 from moola_pipeline.labels.label_rows import read_labels
-from moola_pipeline.labels.registry import (
-    AddSettings,
-    registered_files,
-    registered_judgments,
-    registered_labels,
-)
+from moola_pipeline.labels.registration import AddSettings
+from moola_pipeline.labels.registry import registered_files, registered_judgments, registered_labels
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
 BARS = weekly_bars(6)

@@ -1,14 +1,17 @@
 """Labels are in time: bars that come later into a labeled window do not move what was marked."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from moola_pipeline.bars.inbox import add_inbox_files
 from moola_pipeline.bars.manifest import add_bars, read_bars
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor_options import VendorOptions
+from moola_pipeline.cli import bar_files
 from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.registry import registered_labels
@@ -56,9 +59,30 @@ def test_marks_keep_their_times_when_a_missing_minute_comes(home: Home, tmp_path
     before = marked_at(home)
     added = call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
     assert added.exit_code == 0, added.output
-    assert "their labels follow, by time" in added.output
+    assert added.stderr.endswith("the labels kept their times.\n")
     assert marked_at(home) == before
     assert not labels_follow_bars(registered_store(home))
+
+
+def test_a_file_before_a_refused_one_is_followed_too(home: Home, tmp_path: Path):
+    before = marked_at(home)
+    (tmp_path / "broken.csv").write_text("nothing")
+    refused = call(
+        "bars", "add", str(tmp_path / "later.parquet"), str(tmp_path / "broken.csv"), home=home.root
+    )
+    assert refused.exit_code == 2
+    assert marked_at(home) == before
+
+
+def test_bars_from_the_inbox_are_followed_too(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bar_files, "add_inbox_files", partial(add_inbox_files, settle_seconds=0))
+    before = marked_at(home)
+    home.inbox.mkdir(parents=True)
+    (home.inbox / "later.parquet").write_bytes((tmp_path / "later.parquet").read_bytes())
+    added = call("bars", "inbox", home=home.root)
+    assert added.exit_code == 0, added.output
+    assert added.stderr.endswith("the labels kept their times.\n"), added.output
+    assert marked_at(home) == before
 
 
 def test_without_following_the_marks_would_move(home: Home, tmp_path: Path):
@@ -74,5 +98,6 @@ def test_labels_whose_bars_are_gone_wait_for_them(home: Home, tmp_path: Path):
     store.manifest.unlink()
     for path in store.raw.iterdir():
         path.unlink()
-    call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
+    added = call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
+    assert added.exit_code == 0, added.output
     assert registered_labels(store.labels).equals(before)

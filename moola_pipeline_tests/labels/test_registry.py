@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
-from moola_pipeline.labels import registry
+from moola_pipeline.labels import registration, registry
 from moola_pipeline.labels.importing import add_labels, check_labels
 from moola_pipeline.labels.registry import has_labels, labels_digest, registered_files, registered_labels
 from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
@@ -201,6 +201,7 @@ def test_a_kill_at_any_write_leaves_the_previous_or_the_new_labels(
         return publish_or_die
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(registration, "atomic_write_bytes", killed(registration.atomic_write_bytes))
         for name in ("append_bytes", "atomic_write_bytes", "write_checksummed"):
             patched.setattr(registry, name, killed(getattr(registry, name)))
         add_labels(folder, second, bars, drop_bad=False)

@@ -117,7 +117,7 @@ function showContext() {
   if (!page.view) return;
   context.show(page.view, page.minutes);
   page.seenContext.add(`${page.minutes}-minute`);
-  element("context-name").textContent = `${page.minutes} minutes, to bar ${LAST_BAR}${page.view.context[page.minutes].vwap ? " (line: VWAP)" : ""}`;
+  element("context-name").textContent = `${page.minutes} minutes${page.view.context[page.minutes].vwap ? ", line: VWAP" : ""}`;
   const levels = page.view.levels;
   element("levels").textContent = ["prior day", "overnight"]
     .filter((name) => `${name} high` in levels)

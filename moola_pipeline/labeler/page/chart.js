@@ -4,7 +4,7 @@ import { Bands } from "./bands.js";
 /** @typedef {import("./api.js").View} View @typedef {import("./api.js").Span} Span */
 
 /** @type {any} */
-const { createChart, CandlestickSeries, LineSeries } = /** @type {any} */ (globalThis).LightweightCharts;
+const { createChart, CandlestickSeries, LineSeries, LineStyle } = /** @type {any} */ (globalThis).LightweightCharts;
 const DAY = 86400;
 const GRAB_PIXELS = 7;
 
@@ -143,8 +143,9 @@ export class ContextChart {
     this.vwap.applyOptions({ color: color("open") });
     this.vwap.setData((vwap ?? []).flatMap((value, i) => (value === null ? [] : [{ time: DAY + i * 60, value }])));
     for (const line of this.lines) this.series.removePriceLine(line);
+    // at one pixel the library's "dashed" looks dotted, and its "dotted" solid
     this.lines = Object.entries(view.levels).map(([name, price]) =>
-      this.series.createPriceLine({ price, color: color("soft"), lineWidth: 1, lineStyle: name.startsWith("prior") ? 2 : 3, axisLabelVisible: false, title: name }),
+      this.series.createPriceLine({ price, color: color("soft"), lineWidth: 1, lineStyle: name.startsWith("prior") ? LineStyle.LargeDashed : LineStyle.Dashed, axisLabelVisible: false, title: name }),
     );
     this.chart.timeScale().fitContent();
   }
