@@ -16,6 +16,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 def repeat_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
     """After the first SIGINT or SIGTERM, repeat it until the work inside has ended.
 
+    Afterwards SIGTERM is answered as before: Dagster answers it as it answers SIGINT, which a command that
+    a script started in the background ignores.
+
     The interpreter writes each signal to a wakeup pipe, whatever its handler does. A KeyboardInterrupt
     in a callback cannot propagate; the interpreter's message about it is hidden. Outside the main
     thread, which receives no signals, this does nothing.
@@ -32,11 +35,13 @@ def repeat_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None
         sys.unraisablehook,
     )
     sys.unraisablehook = _hide_interrupts
+    answer_before = signal.getsignal(signal.SIGTERM)
     watcher.start()
     try:
         yield
     finally:
         ended.set()
+        signal.signal(signal.SIGTERM, answer_before)
         signal.set_wakeup_fd(wakeup_fd_before)
         sys.unraisablehook = hook_before
         os.close(writer)

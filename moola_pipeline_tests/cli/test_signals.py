@@ -51,6 +51,13 @@ def test_without_a_signal_the_process_is_unchanged():
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def test_sigterm_is_answered_as_before_whatever_the_work_changed():
+    before = signal.getsignal(signal.SIGTERM)
+    with repeat_interrupt():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_it_does_nothing_in_another_thread():
     worked = []
 
