@@ -24,6 +24,7 @@ from moola_pipeline.labels.registry import has_labels, project_again, registered
 from moola_pipeline.labels.schema import LABEL_COLUMNS
 from moola_pipeline.labels.simulated import ensure_simulated, read_truth
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.report.chosen_target import read_target_choice
 from moola_pipeline.settings import PROFILES, Profile, ProfileName
 from moola_pipeline.storage.atomic_write import file_sha256
 from moola_pipeline.storage.home import Home
@@ -113,11 +114,21 @@ def has_bars(home: Home) -> bool:
 def choose_profile(
     home: Home, wanted: ProfileName, market: MarketName, scenario: ScenarioChoice = "none"
 ) -> Profile:
-    """The profile by name; `auto` is full on registered bars and demo on simulated ones."""
+    """The profile by name, with the target chosen for the home.
+
+    `auto` is full on registered bars and demo on simulated ones.
+
+    Raises:
+        IntegrityError: If the chosen target was changed by hand.
+    """
     if wanted == "auto":
         auto_full = market == "auto" and scenario == "none" and has_bars(home)
         wanted = "full" if market == "registered" or auto_full else "demo"
-    return PROFILES[wanted]
+    profile, target = PROFILES[wanted], read_target_choice(home.data)
+    if target.is_default:
+        return profile
+    report = profile.report.model_copy(update={"target_f1": target.estimate, "target_low": target.low})
+    return profile.model_copy(update={"report": report})
 
 
 def choose_instrument_data(

@@ -20,6 +20,8 @@ from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_c
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.labels.simulated import read_truth
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.report.chosen_target import read_target_choice, write_target_choice
+from moola_pipeline.report.data import Target
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.backup import back_up
 from moola_pipeline.storage.home import Home, home_format
@@ -113,6 +115,7 @@ REGISTERED: dict[str, tuple[str, Callable[[Home], object]]] = {
     "rows set aside": ("data/nq/quarantine/*.csv", quarantined),
     "labels": ("data/nq/labels/labels.csv", lambda home: registered_labels(registered_store(home).labels)),
     "ledger": ("data/nq/labels/ledger.json", lambda home: registered_labels(registered_store(home).labels)),
+    "target": ("data/target.json", lambda home: read_target_choice(home.data)),
     "split dates": ("data/nq/splits.json", lambda home: read_split_choice(registered_store(home).root)),
 }
 ROLLS = "time,old,new\n2024-12-16T23:00:00Z,NQZ4,NQH5\n2025-03-17T22:00:00Z,NQH5,NQM5\n"
@@ -127,10 +130,11 @@ class DamagedHome:
 
 
 def with_everything(home: Home, folder: Path) -> Home:
-    """Add files that a first run does not make: rolls, split dates, rows set aside."""
+    """Add files that a first run does not make: rolls, split dates, target, rows set aside."""
     (folder / "rolls.csv").write_text(ROLLS)
     assert call("bars", "rolls", "add", folder / "rolls.csv", home=home.root).exit_code == 0
     write_split_choice(registered_store(home).root, SplitSettings())
+    write_target_choice(home.data, Target())
     bad = made_up_bars(300, start="2020-06-01 14:30")
     bad.loc[200, "low"] = -1.0
     write_csv(folder / "bad.csv", bad)

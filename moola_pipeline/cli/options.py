@@ -1,4 +1,4 @@
-"""Options that several commands share: market, profile and split dates."""
+"""Options that commands share: market, profile, split dates, annotator, target."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -11,11 +11,14 @@ from moola_pipeline.errors import BadInput
 if TYPE_CHECKING:
     from moola_pipeline.instrument_data import InstrumentData
     from moola_pipeline.labels.splits import SplitSettings
+    from moola_pipeline.report.data import Target
     from moola_pipeline.storage.home import Home
 
 PROFILES = ("auto", "smoke", "demo", "full", "study")
 MARKETS = ("auto", "registered", "simulated")
 SPLITS = ("train", "validation", "test")
+TARGET_MARGIN = 0.10
+"""By how much the lower bound of a target lies below it, unless chosen."""
 SCENARIOS = ("no_signal", "drifting_mix", "regime_break", "second_instrument")
 
 
@@ -81,6 +84,44 @@ def label_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help='Whose labels to learn; "consensus" merges those of all.  [default: the one with most windows]',
     )(command)
+
+
+def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --target and --target-low to a command."""
+    share = click.FloatRange(0, 1)
+    command = click.option(
+        "--target-low",
+        type=share,
+        metavar="F1",
+        help=f"Least lower bound of its interval.  [default: {TARGET_MARGIN:.2f} below --target]",
+    )(command)
+    return click.option(
+        "--target", type=share, metavar="F1", help="Type F1 that the report calls a target met."
+    )(command)
+
+
+def choose_target(home: "Home", estimate: float | None, low: float | None) -> "Target | None":
+    """Save the target from the options in the home; None if no option is given.
+
+    Raises:
+        BadInput: If the lower bound is above the target; nothing is saved.
+    """
+    if estimate is None and low is None:
+        return None
+    from moola_pipeline.report.chosen_target import read_target_choice, write_target_choice
+    from moola_pipeline.report.data import Target
+
+    if estimate is None:
+        estimate = read_target_choice(home.data).estimate
+    if low is None:
+        low = round(max(estimate - TARGET_MARGIN, 0), 4)
+    if not low <= estimate:
+        raise BadInput(
+            f"--target-low must be at most --target, got {low:g} and {estimate:g}. Lower it, or leave it out."
+        )
+    target = Target(estimate=estimate, low=low)
+    write_target_choice(home.data, target)
+    return target
 
 
 def choose_annotator(

@@ -18,10 +18,12 @@ from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
 from moola_pipeline.cli.options import (
     choose_annotator,
     choose_splits,
+    choose_target,
     chosen_pipeline,
     label_options,
     market_options,
     split_options,
+    target_options,
 )
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.progress import busy, run_progress
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Rebuild all assets, even if nothing has changed.")
 @label_options
 @split_options
+@target_options
 @json_option
 def run(
     profile: str,
@@ -67,13 +70,15 @@ def run(
     annotator: str | None,
     definition: int | None,
     rolling: int | None,
+    target: float | None,
+    target_low: float | None,
     **ends: datetime | None,
 ) -> None:
     """Train, evaluate, register and predict. Assets that are up to date are not rebuilt.
 
-    The home remembers the split dates, the annotator and the definition that you give. The profile "study"
-    trains no model: it compares pretraining methods at several numbers of labels and takes hours. An
-    interrupted study resumes.
+    The home remembers the split dates, the annotator, the definition and the target that you give. The
+    profile "study" trains no model: it compares pretraining methods at several numbers of labels and takes
+    hours. An interrupted study resumes.
     """
     home = Home.resolve()
     if profile == "study":
@@ -108,12 +113,15 @@ def run(
             pipeline = Pipeline(**chosen)  # pyright: ignore[reportArgumentType]
             choose_annotator(pipeline.chosen_market(), annotator, definition)
             split = choose_splits(home, pipeline.chosen_market(), rolling, **ends)
+            aim = choose_target(home, target, target_low)
             steps = everything("--force") if force else _plan(plan, instance, pipeline)
         stale = [step.asset for step in steps if step.stale]
         if not as_json:
             _show_plan(pipeline, steps)
             if split is not None:
                 click.echo(f"splits {split.shown}, saved for this home")
+            if aim is not None:
+                click.echo(f"target {aim.shown}, saved for this home")
         release_stale_runs(instance)
         if stale:
             await_runs(instance, lambda line: click.echo(line, err=True))

@@ -51,13 +51,18 @@ class Target(_Part):
         low: The lower bound of its interval must lie above this.
     """
 
-    estimate: float = 0.75
-    low: float = 0.65
+    estimate: float = Field(default=0.75, ge=0, le=1)
+    low: float = Field(default=0.65, ge=0, le=1)
 
     @property
     def is_default(self) -> bool:
         """Whether nobody has set another one."""
         return self == Target()
+
+    @property
+    def shown(self) -> str:
+        """As text: `type F1 at least 0.75 with a lower bound above 0.65`."""
+        return f"type F1 at least {self.estimate:.2f} with a lower bound above {self.low:.2f}"
 
     def is_met(self, score: Score | None) -> bool | None:
         """Whether a type F1 meets it; None if undefined."""

@@ -32,6 +32,8 @@ from moola_pipeline.labels.registry import (
     registered_labels,
 )
 from moola_pipeline.labels.simulated import SETTINGS_NAME, recorded_digests
+from moola_pipeline.report.chosen_target import CHOICE_NAME as TARGET_CHOICE_NAME
+from moola_pipeline.report.chosen_target import read_target_choice
 from moola_pipeline.selftest.missing_files import missing_files
 from moola_pipeline.storage.asset_checksums import (
     CHECKSUMS_SUFFIX,
@@ -129,6 +131,7 @@ def verify_home(home: Home) -> Verification:
                 _pushed(result, home, artifact_path)
     for database in sorted([*files_below(home.dagster, "*.db"), *home.tracking.glob("*.db")]):
         result.prove("databases", database, lambda path=database: _require_sound(path))
+    _target(result, home)
     _tracked(result, home)
     for path, what in missing_files(home):
         result.note(path, "missing", what)
@@ -163,6 +166,11 @@ def _simulated(result: Verification, store: BarStore) -> None:
             path,
             lambda path=path, one=recorded: verify_digest(path, path.name, one, SETTINGS_NAME, remedy),
         )
+
+
+def _target(result: Verification, home: Home) -> None:
+    if (target := home.data / TARGET_CHOICE_NAME).exists():
+        result.prove("target", target, lambda: read_target_choice(home.data))
 
 
 def _labels(result: Verification, store: BarStore) -> None:

@@ -7,9 +7,12 @@ import pytest
 
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT
-from moola_pipeline.instrument_data import choose_instrument_data
+from moola_pipeline.cli.options import choose_target
+from moola_pipeline.cli.report import read_report
+from moola_pipeline.instrument_data import choose_instrument_data, choose_profile
 from moola_pipeline.labels.chosen_splits import read_split_choice, write_split_choice
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.report.data import Target
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
@@ -118,6 +121,55 @@ def test_a_broken_splits_file_stops_the_run_with_its_remedy(registered_copy: Hom
     assert complaint(result).startswith("splits.json must hold the chosen split dates, but it is truncated")
 
 
+@pytest.mark.parametrize(
+    ("given", "saved"),
+    [
+        (("--target", "0.8"), Target(estimate=0.8, low=0.7)),
+        (("--target", "0.05"), Target(estimate=0.05, low=0.0)),
+        (("--target-low", "0.6"), Target(estimate=0.75, low=0.6)),
+        (("--target", "0.7", "--target-low", "0.7"), Target(estimate=0.7, low=0.7)),
+    ],
+)
+def test_a_target_is_saved_for_the_home_and_every_profile_has_it(tmp_path, given, saved):
+    wanted = dict(zip(given[::2], map(float, given[1::2]), strict=True))
+    home = Home(tmp_path)
+    assert choose_target(home, wanted.get("--target"), wanted.get("--target-low")) == saved
+    for name in ("smoke", "full"):
+        report = choose_profile(home, name, "simulated").report
+        assert (report.target_f1, report.target_low) == (saved.estimate, saved.low)
+
+
+def test_without_a_target_option_nothing_is_saved(tmp_path):
+    assert choose_target(Home(tmp_path), None, None) is None
+    assert not list(tmp_path.rglob("*"))
+    assert choose_profile(Home(tmp_path), "smoke", "simulated") is PROFILES["smoke"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (("--target", "0.6", "--target-low", "0.7"), "--target-low must be at most --target"),
+        (("--target", "nan"), "--target-low must be at most --target"),
+        (("--target", "1.2"), "Invalid value for '--target'"),
+        (("--target-low", "high"), "Invalid value for '--target-low'"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused_and_not_saved(isolated_home, given, why):
+    result = call(*SMOKE, *given, home=isolated_home)
+    assert result.exit_code == 2 and why in complaint(result)
+    assert not (isolated_home / "data" / "target.json").exists()
+
+
+def test_a_new_target_rebuilds_the_report_and_trains_nothing(smoke_copy: Home):
+    output = json.loads(moola(smoke_copy, *SMOKE, "--target", "0.9", "--json"))
+    assert "bootstrap_ci_report" in output["made"] and "finetuned_classifier" not in output["made"]
+    target = read_report(smoke_copy.reports / "simulated-smoke").target
+    assert target == Target(estimate=0.9, low=0.8) and not target.is_default
+
+
 def test_help_names_the_options():
     text = call("run", "--help").stdout
-    assert all(option in text for option in ("--train-end", "--validation-end", "--test-end", "--rolling"))
+    assert all(
+        option in text
+        for option in ("--train-end", "--validation-end", "--test-end", "--rolling", "--target")
+    )

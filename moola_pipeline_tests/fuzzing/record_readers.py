@@ -26,6 +26,9 @@ from moola_pipeline.models.expansion_model import (
     load_expansion_model,
     save_expansion_model,
 )
+from moola_pipeline.report.chosen_target import CHOICE_NAME as TARGET_CHOICE_NAME
+from moola_pipeline.report.chosen_target import read_target_choice, write_target_choice
+from moola_pipeline.report.data import Target
 from moola_pipeline.report.study_results import STUDY_FILE, read_study
 from moola_pipeline.storage.asset_checksums import checksums_file, prove, read_checksums, write_checksums
 from moola_pipeline.storage.atomic_write import atomic_write_bytes
@@ -55,6 +58,7 @@ def _home() -> Path:
     rows = made.saved(folder / "labels.csv", label_rows().to_csv(index=False).encode())
     add_labels(registered_store(home).labels, rows, bar_table(), drop_bad=False)
     write_split_choice(registered_store(home).root, SplitSettings())
+    write_target_choice(home.data, Target())
     atomic_write_bytes(home.store / "x" / "table.bin", b"rows")
     write_checksums(home.store / "x" / "table")
     return folder
@@ -125,6 +129,11 @@ def _kept_labels(content: bytes, folder: Path) -> None:
         shutil.copytree(registered_store(Home(_home())).labels, labels)
     (labels / "labels.csv").write_bytes(content)
     registered_labels(labels)
+
+
+def _target(content: bytes, folder: Path) -> None:
+    (folder / TARGET_CHOICE_NAME).write_bytes(content)
+    read_target_choice(folder)
 
 
 def _splits(content: bytes, folder: Path) -> None:
@@ -348,6 +357,7 @@ RECORD_READERS = (
     Reader("ledger", _of("data/nq/labels/ledger.json"), damaged_record, _ledger),
     Reader("kept-labels", _of("data/nq/labels/labels.csv"), damaged_bytes, _kept_labels),
     Reader("splits", _of("data/nq/splits.json"), damaged_record, _splits),
+    Reader("target", _of("data/target.json"), damaged_record, _target),
     Reader("checksums", _of("data/store/x/table.checksums.json"), damaged_record, _checksums),
     Reader("home-format", _formats, damaged_record, _format),
     Reader("promotions", _promotions, damaged_log, _log),
