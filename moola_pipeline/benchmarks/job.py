@@ -150,6 +150,8 @@ def _is_waiting(frame: FrameType) -> bool:
     return os.path.basename(frame.f_code.co_filename) in _WAIT_FILES
 
 
+LIMIT_SECONDS, GOAL_SECONDS = 90, 60
+"""Wall time of the whole process on two CPU cores, after the installation."""
 N_SLOWEST = 3
 """Number of slowest assets whose functions are listed."""
 
@@ -165,6 +167,11 @@ class StageTime(Protocol):
     def peak_mb(self) -> float | None: ...  # noqa: D102
     @property
     def cpu_percent(self) -> float | None: ...  # noqa: D102
+
+
+def core_seconds(stage: StageTime) -> float | None:
+    """Processor time of an asset, seconds; None if not logged."""
+    return None if stage.cpu_percent is None else stage.seconds * stage.cpu_percent / 100
 
 
 class JobReport(NamedTuple):
@@ -186,13 +193,34 @@ class JobReport(NamedTuple):
     looks: dict[str, Counter[str]]
 
 
+def limit_verdict(value: float, limit: float | None, goal: float | None, unit: str) -> str:
+    """Whether a value is within its limit and its goal, in words; empty if it has neither."""
+    if limit is None:
+        return ""
+    words = f"limit {limit:g} {unit}: {'met' if value <= limit else 'EXCEEDED'}"
+    if goal is None:
+        return words
+    return f"{words}; goal {goal:g} {unit}: {'reached' if value <= goal else 'not reached'}"
+
+
 def job_lines(report: JobReport | None) -> list[str]:
     """One line per asset."""
     if report is None:
         return ["main job not measured: this home has no complete run (moola bench --job makes one)"]
     whole = sum(stage.seconds for stage in report.stages)
     head = f"{f'main job, {report.profile}, {report.market} bars, nine assets':58}{whole:9.1f} s"
-    return [head, *(f"{f'  {stage.asset}':58}{stage.seconds:9.1f} s" for stage in report.stages)]
+    rows = (
+        f"{f'  {stage.asset}':58}{stage.seconds:9.1f} s   {_shown(core_seconds(stage))} core-seconds"
+        for stage in report.stages
+    )
+    if report.seconds is None:
+        return [head, *rows]
+    verdict = limit_verdict(report.seconds, LIMIT_SECONDS, GOAL_SECONDS, "s")
+    return [head, *rows, f"{'  the whole process':58}{report.seconds:9.1f} s  ({verdict})"]
+
+
+def _shown(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f}"
 
 
 def job_page(report: JobReport | None) -> tuple[str, ...]:
@@ -201,16 +229,16 @@ def job_page(report: JobReport | None) -> tuple[str, ...]:
         return ("**The main job.** Not measured: the home had no complete run, and --job was not given.", "")
     whole = sum(stage.seconds for stage in report.stages)
     where = (
-        f"a new run in a temporary home, {report.seconds:.1f} s for the whole process, sampled 50 times per "
-        "second"
+        f"a new run in a temporary home, {report.seconds:.1f} s for the whole process "
+        f"({limit_verdict(report.seconds, LIMIT_SECONDS, GOAL_SECONDS, 's')}), sampled 50 times per second"
         if report.seconds is not None
         else "from the logs of the home's last complete run"
     )
     return (
         f"**The main job.** `{report.profile}` on {report.market} bars, {report.measured_at}: {where}. "
-        f"Its nine assets took {whole:.1f} s. CPU: percent of one core.",
+        f"Its nine assets took {whole:.1f} s.",
         "",
-        "| asset | seconds | share | CPU | peak memory |",
+        "| asset | seconds | share | core-seconds | peak memory |",
         "|---|---|---|---|---|",
         *(_row(stage, whole) for stage in report.stages),
         "",
@@ -219,9 +247,9 @@ def job_page(report: JobReport | None) -> tuple[str, ...]:
 
 
 def _row(stage: StageTime, whole: float) -> str:
-    processor = "" if stage.cpu_percent is None else f"{stage.cpu_percent:.0f} %"
     memory = "" if stage.peak_mb is None else f"{stage.peak_mb:,.0f} MB"
-    return f"| `{stage.asset}` | {stage.seconds:.1f} | {stage.seconds / whole:.0%} | {processor} | {memory} |"
+    share, on_cores = f"{stage.seconds / whole:.0%}", _shown(core_seconds(stage))
+    return f"| `{stage.asset}` | {stage.seconds:.1f} | {share} | {on_cores} | {memory} |"
 
 
 def _parts(report: JobReport) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from moola_pipeline.benchmarks.job import JobReport, job_lines, job_page
+from moola_pipeline.benchmarks.job import JobReport, core_seconds, job_lines, job_page, limit_verdict
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS
 from moola_pipeline.benchmarks.speed import AIM_MB, MAX_MB, MEASURED, PLAIN_WAYS, SpeedReport
 from moola_pipeline.benchmarks.step_memory import steps_lines, steps_page
@@ -46,7 +46,7 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
 
 def _job_facts(job: JobReport) -> dict[str, Any]:
     stages = {
-        stage.asset: {"seconds": stage.seconds, "peak_mb": stage.peak_mb, "cpu_percent": stage.cpu_percent}
+        stage.asset: {"seconds": stage.seconds, "peak_mb": stage.peak_mb, "core_seconds": core_seconds(stage)}
         for stage in job.stages
     }
     return {**job._asdict(), "stages": stages}
@@ -56,9 +56,9 @@ def speed_lines(report: SpeedReport, job: JobReport | None) -> list[str]:
     """One line per figure, for the terminal."""
     lines = [f"{report.machine}, {report.measured_at}; {report.n_bars:,} bars; {report.gpu or 'no GPU'}"]
     for name, timing in report.timings.items():
-        verdict = _verdict(timing.seconds, timing.floor, timing.goal, "s")
+        verdict = limit_verdict(timing.seconds, timing.floor, timing.goal, "s")
         lines.append(f"{MEASURED[name]:58}{timing.seconds:9.3f} s{f'  ({verdict})' if verdict else ''}")
-    memory = f"{report.memory.rise:9.0f} MB  ({_verdict(report.memory.rise, MAX_MB, AIM_MB, 'MB')})"
+    memory = f"{report.memory.rise:9.0f} MB  ({limit_verdict(report.memory.rise, MAX_MB, AIM_MB, 'MB')})"
     return [
         *lines,
         f"{'peak memory of bars, features and windows':58}{memory}",
@@ -75,7 +75,7 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
     """The page in docs, in Markdown; `command` writes it."""
     rows = [
         f"| {MEASURED[name]} | {it.seconds:.3f} | {it.repeats} | "
-        f"{_verdict(it.seconds, it.floor, it.goal, 's')} |"
+        f"{limit_verdict(it.seconds, it.floor, it.goal, 's')} |"
         for name, it in report.timings.items()
     ]
     memory, per_bar = report.memory, report.microseconds_a_bar
@@ -110,8 +110,8 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "**Memory.** A separate process reads the bars, computes the features, tiles the windows and "
             f"gathers all of them in batches of {BATCH_WINDOWS}. Its memory rises by {memory.rise:.0f} MB at "
             f"the peak, from {memory.before:.0f} MB with the code loaded "
-            f"({_verdict(memory.rise, MAX_MB, AIM_MB, 'MB')}). Windows are an index: gathering copies one "
-            f"batch at a time, {report.windows_a_second:,.0f} windows per second.",
+            f"({limit_verdict(memory.rise, MAX_MB, AIM_MB, 'MB')}). Windows are an index: gathering copies "
+            f"one batch at a time, {report.windows_a_second:,.0f} windows per second.",
             "",
             "**Scan.** A network of the default size with random weights reads the windows of all bars on "
             f"two cores in {report.timings['scan'].seconds:.1f} s, features included: "
@@ -127,13 +127,3 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "",
         )
     )
-
-
-def _verdict(value: float, floor: float | None, goal: float | None, unit: str) -> str:
-    """Whether a value is within its limit and its goal, in words; empty if it has neither."""
-    if floor is None:
-        return ""
-    words = f"limit {floor:g} {unit}: {'met' if value <= floor else 'EXCEEDED'}"
-    if goal is None:
-        return words
-    return f"{words}; goal {goal:g} {unit}: {'reached' if value <= goal else 'not reached'}"

@@ -140,12 +140,18 @@ def test_the_page_lists_the_assets_of_a_job_and_the_functions_of_the_slowest(rep
     job = JobReport("demo", "simulated", "2026-11-22 21:00 UTC", stages, 52.3, looks)
     page = speed_page(report, job, "moola bench --job --out docs/benchmarks.md")
     assert "Written by `moola bench --job --out docs/benchmarks.md`" in page
-    assert "| `pretrained_encoder` | 30.0 | 75% | 98 % | 812 MB |" in page
+    assert "| `pretrained_encoder` | 30.0 | 75% | 29.3 | 812 MB |" in page
     assert "| `labeled_expansions` | 10.0 | 25% |  |  |" in page
-    assert "52.3 s for the whole process" in page
+    assert "52.3 s for the whole process (limit 90 s: met; goal 60 s: reached)" in page
     assert "`pretrained_encoder`: `training/steps train_epoch` 75%, `models/encoder forward` 25%" in page
     assert any("main job, demo" in line and "40.0 s" in line for line in speed_lines(report, job))
-    assert speed_facts(report, job)["job"]["stages"]["pretrained_encoder"]["seconds"] == 30.0
+    stages = speed_facts(report, job)["job"]["stages"]
+    assert stages["pretrained_encoder"] == {
+        "seconds": 30.0,
+        "peak_mb": 812.4,
+        "core_seconds": pytest.approx(29.28),
+    }
+    assert stages["labeled_expansions"]["core_seconds"] is None
 
 
 @pytest.mark.parametrize(
