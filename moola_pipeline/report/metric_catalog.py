@@ -116,6 +116,7 @@ _KNOWN = {
 _KNOWN |= {
     "type_f1": Metric("Type F1 of this type", "identification", "the other type is the negative class"),
     "event_f1": Metric("Event F1 of this type", "detection", "the other type is the negative class"),
+    "precision": Metric("Precision of the alarms", "detection", "share of the alarms that match a label"),
 }
 _ENDS = {"onset": "start", "offset": "end"}
 _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
