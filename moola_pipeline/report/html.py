@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.report.candles import candle_figure
+from moola_pipeline.report.checks import SCORE_CHECKS
 from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
@@ -93,6 +94,7 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         calibration_note=calibration_note(data),
         protocol=protocol(data),
         chosen_by=chosen_by(data),
+        score_checks=SCORE_CHECKS,
         questions=QUESTIONS,
         tables=score_tables(data),
         comparison=method_rows(data),

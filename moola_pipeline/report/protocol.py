@@ -42,7 +42,7 @@ def _scored_on(data: ReportData) -> str:
         dates = data.run.settings.get("splits")
         if isinstance(dates, dict) and {"train_end", "validation_end", "test_end"} <= set(dates):
             where = (
-                f"of the test period, {dates['validation_end']} to {dates['test_end']}; training ends "
+                f"after {dates['validation_end']} and until {dates['test_end']}; training ends "
                 f"{dates['train_end']}, {dates.get('embargo_bars', 0)} bars lie between the periods"
             )
     return f"{' and '.join(scored)} {where}".strip()

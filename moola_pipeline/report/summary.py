@@ -2,11 +2,13 @@
 
 import textwrap
 
+from moola_pipeline.report.checks import SCORE_CHECKS
 from moola_pipeline.report.data import ReportData
 from moola_pipeline.report.tables import FrontCell, front_table
 from moola_pipeline.report.verdict import (
     SIMULATED_NOTE,
     check_texts,
+    chosen_by,
     counts,
     provisional_note,
     target_outcome,
@@ -21,7 +23,6 @@ NAME_WIDTH, CELL_WIDTH = 23, 29
 def summary_lines(data: ReportData) -> list[str]:
     """Headline, target, certainty, trust, the table of the first screen, and checks."""
     failed = [name for name, check in data.checks.items() if not check.passed]
-    reasons = ["{} ({}, limit {})".format(name, *check_texts(data, name)) for name in failed]
     looks = data.data.looks_at_test
     rows = "These labels" if data.provisional else "The test rows"
     outcome = target_outcome(data)
@@ -37,10 +38,18 @@ def summary_lines(data: ReportData) -> list[str]:
         *_table_lines(data),
         "",
         *_wrapped("[low, high]: 95 % interval over trading sessions. F1: 0 to 1, 1 is perfect."),
+        *(_wrapped(f"Best baseline: chosen {chosen_by(data)}.") if data.baselines else []),
         "Checks: " + "; ".join(counts(data.checks, kind) for kind in ("integrity", "score")) + ".",
-        *(_wrapped("Failed: " + "; ".join(reasons) + ".") if reasons else []),
+        *(line for name in failed for line in _wrapped(_failure(data, name))),
         f"{rows} have been scored by {looks} model version{'' if looks == 1 else 's'}.",
     ]
+
+
+def _failure(data: ReportData, name: str) -> str:
+    """`Failed: name (value, limit ...)`, and what a score check asks."""
+    value, limit = check_texts(data, name)
+    asked = f". It asks that {SCORE_CHECKS[name]}" if name in SCORE_CHECKS else ""
+    return f"Failed: {name} ({value}; limit {limit}){asked}."
 
 
 def _table_lines(data: ReportData) -> list[str]:

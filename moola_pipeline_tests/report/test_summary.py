@@ -32,8 +32,8 @@ def test_each_kind_of_method_has_its_own_row_with_name_and_interval():
         ["position in the window only", "position in the window only"],
     ]
     assert lines[-3:] == [
-        "Failed: target_f1 (0.74, lower bound 0.67, limit 0.75 and lower bound above",
-        "  0.65).",
+        "Failed: target_f1 (0.74, lower bound 0.67; limit 0.75 and lower bound above",
+        "  0.65). It asks that type F1 reaches the target.",
         "The test rows have been scored by 3 model versions.",
     ]
 
