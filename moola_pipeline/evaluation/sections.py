@@ -163,7 +163,7 @@ def details_of(
         class_mix=class_mix(labels),
         event_study=event_study(resampled, test_set.labeled, answers[served].events, closes, atr),
         delay_curve={
-            wait: Score.model_validate(evaluated.scores[name].interval)
+            wait: Score.model_validate(_shown_interval(name, evaluated.scores[name]))
             for wait in WAITS
             if (name := f"event_f1_live_{wait}") in evaluated.scores
         },

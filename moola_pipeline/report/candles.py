@@ -48,14 +48,19 @@ class _Span:
 
 
 @house_style()
-def candle_figure(window: GalleryWindow) -> Figure:
-    """The window's candles (up hollow, down filled) between two strips of expansions."""
+def candle_figure(window: GalleryWindow, plot_height: float = PLOT_HEIGHT) -> Figure:
+    """The window's candles (up hollow, down filled) between two strips of expansions.
+
+    Args:
+        window: Bars, labels and predictions.
+        plot_height: Of the candles, pixels.
+    """
     n_bars = len(window.close)
     truth = [_Span(first, last, _named(kind, sign)) for first, last, kind, sign in window.truth]
     predicted = [_Span(a, b, f"{_named(kind, sign)} {p:.2f}") for a, b, kind, sign, p in window.predicted]
     above, below = (free_rows([span.reach for span in spans]) for spans in (truth, predicted))
     top = 4 + ROW_HEIGHT * (1 + max(above, default=0))
-    bottom = top + PLOT_HEIGHT
+    bottom = top + plot_height
     foot = bottom + 10 + ROW_HEIGHT * (1 + max(below, default=0))
     counted = f"{len(truth)} labeled and {len(predicted)} predicted expansions"
     description = f"Window {window.window_id}: {n_bars} one-minute bars, {counted}"

@@ -11,6 +11,13 @@ from moola_pipeline.report.metric_catalog import PRIMARY, best
 POINTER = "onset_rmse_bars"
 TRIVIAL_TYPE_BASELINES = ("majority", "always_consolidation", "always_retracement", "position_only")
 ONE_SPAN, MEAN_POINTER, UNTRAINED = "one_constant_span", "mean_pointer", "untrained"
+SCORE_CHECKS = {
+    "beats_baselines": "type F1 is shown to be above that of the trivial baselines and of the untrained "
+    "encoder, and the start to be closer than that of the mean span",
+    "target_f1": "type F1 reaches the target",
+    "calibrated": "the calibration error is within the range of a perfectly calibrated model",
+}
+"""What each score check asks."""
 REQUIRED_BASELINES = (*TRIVIAL_TYPE_BASELINES, ONE_SPAN, MEAN_POINTER, UNTRAINED)
 
 

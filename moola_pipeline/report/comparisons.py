@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
-from moola_pipeline.metrics.bootstrap import Interval, holm, two_sided_p
+import numpy as np
+
+from moola_pipeline.metrics.bootstrap import Interval, Resampled, holm, two_sided_p
 from moola_pipeline.metrics.scores import Scored
-from moola_pipeline.report.data import PrimaryComparison, Score, Scores
-from moola_pipeline.report.metric_catalog import best
+from moola_pipeline.report.data import SIGNIFICANCE, PrimaryComparison, Score, Scores
+from moola_pipeline.report.metric_catalog import PRIMARIES, best
 
 
 def differences(model: Scored, others: Mapping[str, Scored]) -> dict[str, Scores]:
@@ -55,7 +57,7 @@ def primary_comparisons(
                 "baseline": chosen[metric],
                 "difference": gap.interval,
                 "p_value": adjusted.get(metric),
-                "smallest_difference": _half_width(gap.interval),
+                "smallest_difference": _resolved_difference(gap),
             }
         )
         for metric, gap in gaps.items()
@@ -64,3 +66,17 @@ def primary_comparisons(
 
 def _half_width(gap: Interval) -> float:
     return (gap.high - gap.low) / 2
+
+
+def _resolved_difference(gap: Resampled) -> float | None:
+    """A difference that the resamples tell from 0, whatever its sign and the other comparison's p-value.
+
+    The longer arm of the interval at the strictest level that Holm asks of the primary comparisons: a
+    difference above it is never called level. None if no resample is defined.
+    """
+    defined = gap.values[~np.isnan(gap.values)]
+    if not len(defined):
+        return None
+    tail = SIGNIFICANCE / len(PRIMARIES) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(max(gap.estimate - low, high - gap.estimate))

@@ -79,7 +79,7 @@ class PrimaryComparison(_Part):
         baseline: Name of the baseline, chosen without the scored windows.
         difference: With its paired 95 % interval.
         p_value: Two-sided, of no difference, adjusted for both comparisons by Holm; None if undefined.
-        smallest_difference: A smaller one would not show with so many windows.
+        smallest_difference: A larger one always shows with so many windows, a smaller one may not.
     """
 
     metric: str

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.report.candles import candle_figure
+from moola_pipeline.report.checks import SCORE_CHECKS
 from moola_pipeline.report.data import (
     HEADLINE_METRICS,
     GalleryWindow,
@@ -26,23 +27,26 @@ from moola_pipeline.report.figures import (
     reliability_figure,
     score_figure,
 )
-from moola_pipeline.report.metric_catalog import COUNTED, QUESTIONS, SHORT, metric
+from moola_pipeline.report.metric_catalog import QUESTIONS, SHORT, metric
+from moola_pipeline.report.protocol import protocol
+from moola_pipeline.report.side_tables import side_tables
 from moola_pipeline.report.style import inline_svg
 from moola_pipeline.report.summary import summary_lines
 from moola_pipeline.report.tables import (
+    front_table,
     group_tables,
-    headline_rows,
     method_rows,
     not_measured,
     score_tables,
-    side_tables,
 )
 from moola_pipeline.report.verdict import (
     SIMULATED_NOTE,
+    calibration_note,
+    check_texts,
+    chosen_by,
     counts,
     interval_text,
     number,
-    plain,
     provisional_note,
     target_outcome,
     verdict,
@@ -52,8 +56,10 @@ __all__ = ["GalleryWindow", "LossCurve", "LossCurves", "ReportData", "render_htm
 
 SHOWN_BUDGETS = (1, 2, 3, 5, 10, 20)
 """Alarm budgets on the page; the JSON has all."""
+CASE_HEIGHT = 112
+"""Pixels of the candles of a case: lower than in the gallery, so that the first screen holds both."""
 TEMPLATE = "report.html.jinja"
-CASES = {"best": "A window found right", "worst": "A window found wrong"}
+CASES = {"best": "Found right", "worst": "Found wrong"}
 """Charts of the first screen, by rank."""
 RANKS = {
     "best": "Best predictions",
@@ -63,7 +69,7 @@ RANKS = {
 
 
 def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> str:
-    """Render the page: target, verdict, one table and one picture; details folded below.
+    """Render the page: verdict, one table and two charts; then pictures; details folded below.
 
     Args:
         data: All numbers.
@@ -71,8 +77,8 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         curves: Losses of both trainings.
 
     Returns:
-        HTML that opens offline, prints unfolded, and is readable in black and white. Every text
-        is escaped. Missing parts are listed under "Not measured, and why".
+        HTML that opens offline, prints without the folded details, and is readable in black and
+        white. Every text is escaped. Missing parts are listed under "Not measured, and why".
     """
     details = data.details
     template = _environment().get_template(TEMPLATE)
@@ -83,8 +89,12 @@ def render_html(data: ReportData, gallery: Sequence[GalleryWindow], curves: Loss
         provisional_note=provisional_note(data),
         target=target_outcome(data),
         answers=verdict(data),
-        headline=headline_rows(data),
-        picture=score_figure(data),
+        front=front_table(data),
+        scores_picture=score_figure(data),
+        calibration_note=calibration_note(data),
+        protocol=protocol(data),
+        chosen_by=chosen_by(data),
+        score_checks=SCORE_CHECKS,
         questions=QUESTIONS,
         tables=score_tables(data),
         comparison=method_rows(data),
@@ -117,11 +127,10 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         number=number,
-        plain=plain,
         interval_text=interval_text,
         drawn=lambda figure: Markup(inline_svg(figure)),
     )
-    environment.globals.update(metric=metric, short=SHORT, counted=COUNTED)
+    environment.globals.update(metric=metric, short=SHORT, check_texts=check_texts)
     return environment
 
 
@@ -135,7 +144,9 @@ def _losses(curves: LossCurves) -> dict[str, Figure]:
 def _cases(gallery: Sequence[GalleryWindow]) -> list[tuple[str, GalleryWindow, Figure]]:
     """The clearest window of each rank with its heading and chart."""
     first = {rank: next((window for window in gallery if window.rank == rank), None) for rank in CASES}
-    return [(CASES[rank], window, candle_figure(window)) for rank, window in first.items() if window]
+    return [
+        (CASES[rank], window, candle_figure(window, CASE_HEIGHT)) for rank, window in first.items() if window
+    ]
 
 
 def _ranked(gallery: Sequence[GalleryWindow]) -> dict[str, list[tuple[GalleryWindow, Figure]]]:
@@ -155,7 +166,6 @@ def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]
         return f"{title} {interval_text(score)}" if score and score.estimate is not None else ""
 
     failed = [name for name, check in data.checks.items() if not check.passed]
-    labels = sum(month.consolidation + month.retracement + month.unknown for month in data.details.class_mix)
     return {
         "detection": scored("event_f1_macro", "event F1"),
         "identification": scored("type_f1_macro", "type F1"),
@@ -163,7 +173,6 @@ def _gists(data: ReportData, gallery: Sequence[GalleryWindow]) -> dict[str, str]
         + " bars" * ("onset_mae_bars" in data.metrics),
         "comparison": f"{len(data.baselines)} baselines, {len(data.trivial_baselines)} trivial baselines, "
         f"{len(data.ablations)} ablations",
-        "labels": f"{labels} labeled expansions",
         "gallery": f"{len(gallery)} windows",
         "checks": f"failed: {', '.join(failed)}" if failed else counts(data.checks, "integrity"),
         "provenance": f"code {data.run.code_version}, bars {data.data.sha256[:8]}",

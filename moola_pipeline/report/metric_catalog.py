@@ -27,11 +27,11 @@ WINDOW_ONLY = "event_f1_macro"
 PRIMARIES = (PRIMARY, WINDOW_ONLY)
 """The metrics of the two primary comparisons; all others are exploratory."""
 SHORT = {
-    "type_f1_macro": ("Type F1", "given the span"),
-    "event_f1_macro": ("Event F1", "given the window"),
-    "aucpr_retracement": ("AUCPR", "given the span"),
+    "type_f1_macro": ("Type F1", "names a given expansion"),
+    "event_f1_macro": ("Event F1", "finds and names expansions"),
+    "aucpr_retracement": ("AUCPR", "sorts given expansions"),
 }
-"""Metrics of the front page: a short name, and what the model is given."""
+"""Metrics of the front page: a short name, and what the model does."""
 COUNTED = {"detection": "windows", "identification": "expansions", "onset": "expansions", "other": "rows"}
 """What a score's n counts."""
 QUESTIONS: dict[Question, tuple[str, str]] = {
@@ -116,6 +116,7 @@ _KNOWN = {
 _KNOWN |= {
     "type_f1": Metric("Type F1 of this type", "identification", "the other type is the negative class"),
     "event_f1": Metric("Event F1 of this type", "detection", "the other type is the negative class"),
+    "precision": Metric("Precision of the alarms", "detection", "share of the alarms that match a label"),
 }
 _ENDS = {"onset": "start", "offset": "end"}
 _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
@@ -196,46 +197,6 @@ _PATTERNS: tuple[tuple[str, str, Question, str, Better, str], ...] = (
 """Name pattern, title, question, meaning, good values, unit; braces take the groups of the pattern."""
 
 
-@dataclass(frozen=True)
-class Side:
-    """Texts of a table beside those of QUESTIONS.
-
-    Attributes:
-        columns: Keys of the metrics.
-        rows: Key in the JSON object, and name, of each scored system.
-    """
-
-    question: str
-    note: str
-    columns: tuple[str, ...]
-    rows: dict[str, str]
-
-
-SIDES = {
-    "truth": Side(
-        "How many of the simulated expansions does the model find?",
-        "The ground truth is every expansion that the simulator put into bars 30 to 74 of a test window. "
-        "Some of them are hidden by noise and cannot be found in the bars. The scores of the labels limit "
-        "what a model can learn from them. Types are scored on labeled expansions of the simulator.",
-        ("event_f1_macro", "event_f1_untyped", "type_f1_macro"),
-        {"model": "Moola", "labels": "labels"},
-    ),
-    "prior": Side(
-        "What if retracements are rarer than in the labels?",
-        "Given span and direction. Prior kept: P(retracement) as calibrated on the validation period; "
-        "Moola uses this. Prior re-estimated: the share of retracements is estimated from the "
-        "probabilities alone, without labels. At 23 %: the test expansions are weighted so that 23 % are "
-        "retracements.",
-        ("type_f1_macro", "brier", "ece"),
-        {
-            "prior_frozen": "prior kept",
-            "prior_reestimated": "prior re-estimated",
-            "prior_frozen_at_23_percent": "at 23 %, prior kept",
-            "prior_reestimated_at_23_percent": "at 23 %, prior re-estimated",
-        },
-    ),
-}
-"""Tables beside those of QUESTIONS."""
 _METHOD_NAMES = {
     "majority": "always the more common type",
     "always_consolidation": "always consolidation",
@@ -298,6 +259,11 @@ def metric(name: str) -> Metric:
             parts = [_ENDS.get(part, part) for part in match.groups()]
             return Metric(_sentence(title.format(*parts)), question, meaning.format(*parts), better, unit)
     return Metric(_sentence(name.replace("_", " ")), "other", "", "neither", "")
+
+
+def short_name(name: str) -> str:
+    """Short name of a metric of the front page within a sentence: `type F1`."""
+    return SHORT[name][0].replace("Type", "type").replace("Event", "event")
 
 
 def method_name(name: str) -> str:

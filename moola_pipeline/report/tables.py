@@ -1,4 +1,4 @@
-"""Tables of a report: scores by question, baselines and ablations, groups, parts not measured."""
+"""Tables of a report: first screen, scores by question, methods, groups, parts not measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from moola_pipeline.report.data import (
     Scores,
 )
 from moola_pipeline.report.metric_catalog import (
+    COUNTED,
+    PRIMARIES,
     QUESTIONS,
-    SIDES,
+    SHORT,
     Metric,
     Question,
     best,
@@ -21,6 +23,8 @@ from moola_pipeline.report.metric_catalog import (
     metric,
     part,
 )
+from moola_pipeline.report.standings import ComparedMethod, beside_baseline, beside_trivial_baseline
+from moola_pipeline.report.verdict import OUTCOMES, number
 
 SHORT_TABLE = 6
 """Tables with at most this many groups share a column."""
@@ -65,7 +69,7 @@ def score_row(data: ReportData, key: str) -> ScoreRow | None:
     score = data.metrics.get(key)
     if score is None:
         return None
-    baseline = _as_named(data.baseline_beside(key))
+    beside, baseline = beside_baseline(data, key), _as_named(data.baseline_beside(key))
     return ScoreRow(
         key=key,
         metric=metric(key),
@@ -75,14 +79,9 @@ def score_row(data: ReportData, key: str) -> ScoreRow | None:
         ablation=_as_named(best(data.ablations, key)),
         lead=data.differences.get(baseline.key, {}).get(key) if baseline else None,
         second_pass=data.second_pass.get(key),
-        least=data.details.smallest_difference.get(key),
-        primary=any(one.metric == key for one in data.primaries),
+        least=beside.smallest_difference if beside else data.details.smallest_difference.get(key),
+        primary=beside.primary if beside else False,
     )
-
-
-def headline_rows(data: ReportData) -> dict[str, ScoreRow | None]:
-    """Rows of the front page."""
-    return {key: score_row(data, key) for key in HEADLINE_METRICS}
 
 
 def score_tables(data: ReportData) -> dict[Question, list[ScoreRow]]:
@@ -90,6 +89,76 @@ def score_tables(data: ReportData) -> dict[Question, list[ScoreRow]]:
     keys = [*(key for key in HEADLINE_METRICS if key in data.metrics), *data.metrics]
     rows = [row for key in dict.fromkeys(keys) if (row := score_row(data, key))]
     return {question: [row for row in rows if row.metric.question == question] for question in QUESTIONS}
+
+
+@dataclass(frozen=True)
+class FrontCell:
+    """A number of the first screen.
+
+    Attributes:
+        text: The number, or a dash.
+        bounds: Its interval in brackets; empty if it has none.
+        note: What it counts, the method's name, or the difference in words.
+    """
+
+    text: str = "–"
+    bounds: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FrontTable:
+    """The one table of the first screen; the terminal prints the same.
+
+    Attributes:
+        columns: Short name and plain meaning of each score.
+        rows: Name and one cell per score.
+    """
+
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, list[FrontCell]]]
+
+
+def front_table(data: ReportData) -> FrontTable:
+    """Type F1 and event F1 beside the best baseline and the best trivial baseline, each kind in its row."""
+    baselines = [beside_baseline(data, key) for key in PRIMARIES]
+    trivial_baselines = [beside_trivial_baseline(data, key) for key in PRIMARIES]
+    rows = {"Moola": [_model_cell(data, key) for key in PRIMARIES]}
+    if any(baselines):
+        rows |= {
+            "best baseline": [_method_cell(one) for one in baselines],
+            "Moola minus baseline": [_difference_cell(one) for one in baselines],
+            "smallest difference": [_smallest_cell(one) for one in baselines],
+        }
+    if any(trivial_baselines):
+        rows["best trivial baseline"] = [_method_cell(one) for one in trivial_baselines]
+    return FrontTable([SHORT[key] for key in PRIMARIES], list(rows.items()))
+
+
+def _model_cell(data: ReportData, key: str) -> FrontCell:
+    score = data.metrics.get(key)
+    if score is None or score.estimate is None:
+        return FrontCell(note="not measured")
+    return _score_cell(score, f"n {score.n} {COUNTED[metric(key).question]}")
+
+
+def _method_cell(method: ComparedMethod | None) -> FrontCell:
+    return _score_cell(method.score, method.name) if method else FrontCell()
+
+
+def _difference_cell(method: ComparedMethod | None) -> FrontCell:
+    if method is None or method.difference is None:
+        return FrontCell()
+    kind = f"p {number(method.p_value)}" if method.primary else "exploratory"
+    return _score_cell(method.difference, f"{OUTCOMES[method.standing]}, {kind}")
+
+
+def _smallest_cell(method: ComparedMethod | None) -> FrontCell:
+    return FrontCell(number(method.smallest_difference if method else None))
+
+
+def _score_cell(score: Score, note: str) -> FrontCell:
+    return FrontCell(number(score.estimate), f"[{number(score.low)}, {number(score.high)}]", note)
 
 
 @dataclass(frozen=True)
@@ -173,36 +242,6 @@ def method_rows(data: ReportData) -> dict[str, list[MethodRow]]:
         for title, group in groups.items()
     }
     return {title: sorted(group, key=rank) for title, group in rows.items() if group}
-
-
-@dataclass(frozen=True)
-class SideTable:
-    """A table of SIDES with its scores.
-
-    Attributes:
-        id: Its name in the JSON object.
-        columns: Keys of the scores.
-        rows: Name of each scored system, and its scores by key.
-    """
-
-    id: str
-    title: str
-    question: str
-    note: str
-    columns: list[str]
-    rows: list[tuple[str, Scores]]
-
-
-def side_tables(data: ReportData) -> list[SideTable]:
-    """Simulated ground truth and the stress test, where they were scored."""
-    scored_sides = {"truth": data.details.truth, "prior": data.details.prior}
-    tables = []
-    for name, scored in scored_sides.items():
-        side = SIDES[name]
-        rows = [(title, scored[key]) for key, title in side.rows.items() if key in scored]
-        columns = [key for key in side.columns if any(key in scores for _, scores in rows)]
-        tables.append(SideTable(name, part(name), side.question, side.note, columns, rows))
-    return [table for table in tables if table.rows]
 
 
 def not_measured(data: ReportData, gallery: Sequence[GalleryWindow], curves: LossCurves) -> dict[str, str]:

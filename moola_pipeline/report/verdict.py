@@ -1,10 +1,25 @@
-"""Conclusions of a report: whether the target is met, and the three answers of the verdict."""
+"""Conclusions of a report: whether the target is met, and the four answers of the verdict."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from moola_pipeline.report.data import Check, PreviousRun, ReportData, Score
-from moola_pipeline.report.metric_catalog import PRIMARY, WINDOW_ONLY, best, method_name, metric
+from moola_pipeline.report.metric_catalog import (
+    COUNTED,
+    PRIMARIES,
+    PRIMARY,
+    WINDOW_ONLY,
+    best,
+    method_name,
+    metric,
+    short_name,
+)
+from moola_pipeline.report.standings import (
+    ComparedMethod,
+    beside_baseline,
+    beside_trivial_baseline,
+    headline,
+    standing,
+)
 
 
 @dataclass(frozen=True)
@@ -67,12 +82,10 @@ def provisional_note(data: ReportData) -> str:
 
 NO_EARLIER = "there is no earlier report on this market and profile"
 
-Standing = Literal["above", "below", "level with"]
-
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer to one of the three questions of the verdict.
+    """Answer to one of the four questions of the verdict.
 
     Attributes:
         short: The answer in a few words.
@@ -84,26 +97,9 @@ class Answer:
     sentence: str
 
 
-def standing(model: Score, other: Score, difference: Score | None = None) -> Standing | None:
-    """Compare by the interval of the paired difference, or else by the two intervals.
-
-    "level with" if the interval of the difference contains 0, or if the two intervals overlap; None
-    if a bound is undefined.
-    """
-    bounds = (
-        (difference.low, difference.high)
-        if difference
-        else (_minus(model.low, other.high), _minus(model.high, other.low))
-    )
-    low, high = bounds
-    if low is None or high is None:
-        return None
-    return "above" if low > 0 else "below" if high < 0 else "level with"
-
-
 def verdict(data: ReportData) -> list[Answer]:
-    """The three answers: comparison with baselines, trust in the numbers, change since the last run."""
-    return [_better(data), _trusted(data), _changed(data)]
+    """Four answers: against baselines, how sure, trust in the numbers, change since the last run."""
+    return [_better(data), _sure(data), _trusted(data), _changed(data)]
 
 
 def number(value: float | None) -> str:
@@ -128,6 +124,34 @@ def plain(value: bool | int | float | str | None) -> str:
     return "–" if value is None else str(value)
 
 
+def chosen_by(data: ReportData) -> str:
+    """How the best baseline of a primary comparison was chosen."""
+    if data.provisional or not data.primaries:
+        return "by its score on the same windows, which favors the baseline"
+    return "on time folds before the test, not by its test score"
+
+
+def calibration_note(data: ReportData) -> str:
+    """The calibration error beside the range of a perfectly calibrated model; empty if it was not checked."""
+    check = data.checks.get("calibrated")
+    if check is None or not isinstance(check.value, float) or not isinstance(check.limit, float):
+        return ""
+    where = "lies within" if check.passed else "exceeds"
+    return (
+        f"Calibration error {number(check.value)} {where} the range that a perfectly calibrated model would "
+        f"show at this sample size (up to {number(check.limit)})."
+    )
+
+
+def check_texts(data: ReportData, name: str) -> tuple[str, str]:
+    """Value and limit of a check as text; those of the target with the lower bound that it needs too."""
+    check, score = data.checks[name], data.metrics.get(PRIMARY)
+    if name == "target_f1" and score is not None:
+        needed = f"{number(data.target.estimate)} and lower bound above {number(data.target.low)}"
+        return f"{number(score.estimate)}, lower bound {number(score.low)}", needed
+    return plain(check.value), plain(check.limit)
+
+
 def counts(checks: dict[str, Check], kind: str) -> str:
     """`12 of 13 integrity checks passed`."""
     passed = [check.passed for check in checks.values() if check.kind == kind]
@@ -135,109 +159,88 @@ def counts(checks: dict[str, Check], kind: str) -> str:
 
 
 def _better(data: ReportData) -> Answer:
-    question = "Is the model better than the baselines?"
+    question = "Is Moola better than the baselines?"
+    return Answer(question, headline(data), " ".join(_evidence(data)))
+
+
+def _evidence(data: ReportData) -> list[str]:
+    """Sentences with the numbers behind the headline."""
     score = data.metrics.get(PRIMARY)
     if score is None or score.estimate is None:
-        return Answer(question, "Not measured.", f"{metric(PRIMARY).title} was not measured.")
-    trivial, ablation = best(data.trivial_baselines, PRIMARY), best(data.ablations, PRIMARY)
-    opening = (
-        "Given the span of an expansion, the model names its type with F1 "
-        f"{interval_text(score)} ({score.n} expansions)."
-    )
+        return [f"{metric(PRIMARY).title} was not measured."]
+    ablation = best(data.ablations, PRIMARY)
     sentences = [
-        opening,
-        _beside_baseline(data, PRIMARY),
-        _compared(data, trivial, "trivial baseline"),
-        *([_compared(data, ablation, "ablation")] if ablation else []),
-        *_from_window_only(data),
+        "Given the span of an expansion, Moola names its type with F1 "
+        f"{interval_text(score)} ({score.n} expansions).",
+        _compared(beside_baseline(data, PRIMARY), "baseline"),
+        _compared(beside_trivial_baseline(data, PRIMARY), "trivial baseline"),
     ]
-    return Answer(question, _short_standing(data, score, trivial), " ".join(sentences))
-
-
-AGAINST = {
-    PRIMARY: {"better": "types better", "worse": "types worse", "level": "types no better"},
-    WINDOW_ONLY: {
-        "better": "finds and types better",
-        "worse": "finds and types worse",
-        "level": "finds and types no better",
-    },
-}
-"""What a primary comparison says about the model."""
-
-
-def _short_standing(data: ReportData, score: Score, trivial: tuple[str, Score] | None) -> str:
-    against_trivial = _standing_to(data, score, trivial)
-    first = {
-        "above": "Better than every trivial baseline",
-        "below": "Worse than the best trivial baseline",
-        "level with": "Not clearly better than the best trivial baseline",
-        None: "Not compared with trivial baselines",
-    }[against_trivial]
-    shown = [
-        f"{AGAINST[one.metric][one.standing]} (n {one.difference.n})"
-        for one in data.primaries
-        if one.standing is not None and one.metric in AGAINST
-    ]
-    if not shown:
-        return f"{first}; not compared with baselines."
-    return f"{first}. Beside the best baseline, it {' and '.join(shown)}."
-
-
-def _standing_to(data: ReportData, score: Score, other: tuple[str, Score] | None) -> Standing | None:
-    return standing(score, other[1], data.differences.get(other[0], {}).get(PRIMARY)) if other else None
-
-
-def _beside_baseline(data: ReportData, key: str) -> str:
-    """The baseline beside a score; for a primary metric with the p-value and what n resolves."""
-    beside = data.baseline_beside(key)
-    if beside is None:
-        return "No baseline was scored."
-    primary = next((one for one in data.primaries if one.metric == key), None)
-    if primary is None:
-        return _compared(data, beside, "baseline")
-    text = (
-        f"Best baseline on time folds ({method_name(beside[0])}): {number(beside[1].estimate)}, model minus "
-        f"baseline {interval_text(primary.difference)}"
-    )
-    if primary.p_value is None:
-        return f"{text}."
-    outcome = {"better": "better", "worse": "worse", "level": "no difference shown", None: ""}
-    smallest = number(primary.smallest_difference)
-    return (
-        f"{text}: {outcome[primary.standing]} (p {primary.p_value:.2f} after Holm; n {primary.difference.n} "
-        f"shows differences above {smallest})."
-    )
-
-
-def _compared(data: ReportData, best: tuple[str, Score] | None, kind: str) -> str:
-    if best is None:
-        return f"No {kind} was scored."
-    name, other = best
-    scored = f"Best {kind} ({method_name(name)}): {number(other.estimate)}"
-    difference = data.differences.get(name, {}).get(PRIMARY)
-    if difference is None or difference.estimate is None:
-        return f"{scored}."
-    return f"{scored}, model minus {kind} {interval_text(difference)}."
-
-
-def _from_window_only(data: ReportData) -> list[str]:
-    score = data.metrics.get(WINDOW_ONLY)
-    if score is None or score.estimate is None:
-        return []
-    second_pass = data.second_pass.get(WINDOW_ONLY)
-    sentences = [
-        f"Given the window only, it finds and types expansions with F1 {interval_text(score)}.",
-        _beside_baseline(data, WINDOW_ONLY),
-    ]
-    if second_pass:
+    if ablation:
+        name, other = ablation
+        difference = data.differences.get(name, {}).get(PRIMARY)
         sentences.append(
-            f"The annotator's second pass agrees with the first by {number(second_pass.estimate)}."
+            _compared(ComparedMethod(method_name(name), name, other, difference, None), "ablation")
         )
+    found = data.metrics.get(WINDOW_ONLY)
+    if found is None or found.estimate is None:
+        return sentences
+    sentences += [
+        f"Given the window only, it finds and types expansions with F1 {interval_text(found)} "
+        f"({found.n} windows).",
+        _compared(beside_baseline(data, WINDOW_ONLY), "baseline"),
+        _compared(beside_trivial_baseline(data, WINDOW_ONLY), "trivial baseline"),
+    ]
+    second_pass = data.second_pass.get(WINDOW_ONLY)
+    if second_pass:
+        agreement = f"The annotator's second pass agrees with the first by {interval_text(second_pass)}"
+        sentences.append(f"{agreement}: a reference, not an upper bound.")
     return sentences
 
 
+OUTCOMES = {"better": "better", "worse": "worse", "level": "no difference shown", None: "undefined"}
+"""A difference in words, by the standing of the model."""
+
+
+def _compared(other: ComparedMethod | None, kind: str) -> str:
+    if other is None:
+        return f"No {kind} was scored."
+    text = f"Best {kind} ({other.name}): {number(other.score.estimate)}"
+    if other.difference is None or other.difference.estimate is None:
+        return f"{text}."
+    return f"{text}, Moola minus {kind} {interval_text(other.difference)}{_outcome(other)}."
+
+
+def _outcome(other: ComparedMethod) -> str:
+    """The standing in words, with the p-value of a primary comparison."""
+    if not other.primary or other.p_value is None:
+        return ""
+    return f": {OUTCOMES[other.standing]} (p {other.p_value:.2f})"
+
+
+def _sure(data: ReportData) -> Answer:
+    question = "How sure?"
+    compared = {key: one for key in PRIMARIES if key in data.metrics and (one := beside_baseline(data, key))}
+    resolved = {key: one for key, one in compared.items() if one.smallest_difference}
+    if not resolved:
+        return Answer(question, "Unknown.", "No difference from a baseline was measured.")
+    limits = [
+        f"{data.metrics[key].n} {COUNTED[metric(key).question]} show differences in {short_name(key)} "
+        f"above {number(one.smallest_difference)}"
+        for key, one in resolved.items()
+    ]
+    p_values = [f"{short_name(key)} {one.p_value:.2f}" for key, one in compared.items() if one.p_value]
+    if not p_values:
+        why = "No baseline was chosen before the scores were known: the comparisons are exploratory."
+    else:
+        why = (
+            f"Two primary comparisons, each baseline chosen {chosen_by(data)}. "
+            f"P-values after Holm: {', '.join(p_values)}."
+        )
+    return Answer(question, f"{_capitalized(', '.join(limits))}; smaller ones may not show.", why)
+
+
 def _trusted(data: ReportData) -> Answer:
-    question = "Can the numbers be trusted?"
+    question = "Trust the numbers?"
     if not data.checks:
         return Answer(question, "Unknown.", "No check was recorded.")
     failed = [name for name, check in data.checks.items() if not check.passed and check.kind == "integrity"]
@@ -248,7 +251,7 @@ def _trusted(data: ReportData) -> Answer:
         if looks == 1
         else f"{looks} model versions, including this one, were scored"
     )
-    facts = [f"{counts(data.checks, 'integrity')}.", *_calibration(data), f"{versions} {where}."]
+    facts = [f"{counts(data.checks, 'integrity')}.", f"{versions} {where}."]
     if failed:
         facts = [f"Failed: {', '.join(failed)}. The numbers are not valid.", *facts]
         return Answer(question, "No.", " ".join(facts))
@@ -259,23 +262,12 @@ def _trusted(data: ReportData) -> Answer:
     return Answer(question, "Yes, no integrity check failed.", " ".join(facts))
 
 
-def _calibration(data: ReportData) -> list[str]:
-    check = data.checks.get("calibrated")
-    if check is None or not isinstance(check.value, float) or not isinstance(check.limit, float):
-        return []
-    where = "lies within" if check.passed else "exceeds"
-    return [
-        f"Calibration error {number(check.value)} {where} the range that a perfectly calibrated model would "
-        f"show at this sample size (up to {number(check.limit)})."
-    ]
-
-
 def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _changed(data: ReportData) -> Answer:
-    question = "What changed since the last run?"
+    question = "Since the last run"
     before = data.details.previous
     if before is None:
         reason = data.details.not_measured.get("previous", NO_EARLIER)
@@ -296,14 +288,10 @@ def _moved(data: ReportData, before: PreviousRun, caution: str | None) -> str:
         return "type F1 cannot be compared: one of the two reports does not have it"
     if now == then:
         return f"type F1 has not changed: {interval_text(now)}"
-    apart = standing(now, then) in ("above", "below")
+    apart = standing(now, then) != "level"
     overlap = "the intervals do not overlap" if apart else "the intervals overlap, so this may be chance"
     return f"type F1 went from {interval_text(then)} to {interval_text(now)}; {caution or overlap}"
 
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _minus(left: float | None, right: float | None) -> float | None:
-    return None if left is None or right is None else left - right

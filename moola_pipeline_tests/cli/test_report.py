@@ -24,7 +24,7 @@ def test_the_last_report_is_shown_with_the_path_of_its_page(smoke_home: Home):
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0].startswith("SIMULATED bars and labels")
-    assert any(line.startswith("Event F1, macro") for line in lines)
+    assert any(line.startswith("Moola minus baseline") for line in lines)
     assert lines[-1] == f"report    {report_file(smoke_home).with_suffix('.html')}"
 
 

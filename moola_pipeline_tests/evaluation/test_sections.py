@@ -10,7 +10,13 @@ import pytest
 
 from moola_pipeline.assets.bootstrap_ci_report import require_unseen
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.evaluation.sections import class_mix, flat_metrics, not_measured, previous_run
+from moola_pipeline.evaluation.sections import (
+    alarm_budget_rows,
+    class_mix,
+    flat_metrics,
+    not_measured,
+    previous_run,
+)
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.report.data import DataFacts, Details, ReportData, RunFacts, Score
@@ -165,3 +171,11 @@ def test_dagster_records_which_run_finished_its_report(smoke_home: Home, data: R
         assert not made_in(instance, "no_such_asset", "simulated", data.run.run_id)
         assert not made_in(instance, "bootstrap_ci_report", "another", data.run.run_id)
         assert not made_in(instance, "bootstrap_ci_report", "simulated", "a run that was killed before it")
+
+
+def test_five_right_of_five_alarms_have_the_exact_interval():
+    all_right = {name: Resampled(1.0, np.ones(100), 5) for name in ("precision", "alarms_per_session")}
+    alarms = alarm_budget_rows({1: (0.7, all_right | {"delay_bars": all_right["precision"]})})[0]
+    assert (alarms.precision.estimate, alarms.precision.high) == (1.0, 1.0)
+    assert alarms.precision.low == pytest.approx(0.478, abs=1e-3)
+    assert (alarms.alarms_per_session.low, alarms.delay_bars.low) == (1.0, 1.0)  # no shares

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.evaluation.trivial_baselines import trivial_type_baselines
@@ -28,7 +30,7 @@ from moola_pipeline.report.checks import (
 )
 from moola_pipeline.report.comparisons import differences, primary_comparisons, smallest_difference
 from moola_pipeline.report.data import Target
-from moola_pipeline.report.metric_catalog import best
+from moola_pipeline.report.metric_catalog import PRIMARIES, best
 from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
 
 
@@ -187,12 +189,23 @@ def test_primary_comparisons_are_paired_with_the_chosen_baselines_and_adjusted()
     first, second = primary_comparisons(model, baselines, {"type_f1_macro": "far", "event_f1_macro": "near"})
     assert (first.baseline, first.standing) == ("far", "better")
     assert first.p_value == pytest.approx(2 * 2 / 1002)  # the smaller of two: doubled by Holm
-    assert first.smallest_difference == pytest.approx(0.095, abs=1e-3)
+    assert first.smallest_difference == pytest.approx(0.0975, abs=1e-3)  # two tests: 97.5 %, not 95 %
     assert (second.baseline, second.standing) == ("near", "level")
     assert second.difference.estimate == pytest.approx(0.01)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-0.5, 0.5))
+def test_a_difference_above_the_smallest_one_is_never_called_level(seed: int, shift: float):
+    values = np.random.default_rng(seed).gamma(2.0, 0.1, 2000) - 0.2 + shift  # skewed, as bounded scores are
+    model = {name: made(float(np.mean(values)), *values) for name in PRIMARIES}
+    baselines = {"b": {name: made(0.0, *np.zeros(len(values))) for name in PRIMARIES}}
+    for one in primary_comparisons(model, baselines, dict.fromkeys(PRIMARIES, "b")):
+        size, smallest = abs(one.difference.estimate or 0), one.smallest_difference or 0
+        if size > 1.05 * smallest:  # the p-value moves in steps of one resample
+            assert one.standing in ("better", "worse")
 
 
 def test_a_comparison_without_resamples_has_no_standing():
     nothing = {"type_f1_macro": made(0.8, *np.full(3, np.nan))}
     (only,) = primary_comparisons(nothing, {"b": nothing}, {"type_f1_macro": "b"})
-    assert (only.p_value, only.standing) == (None, None)
+    assert (only.p_value, only.standing, only.smallest_difference) == (None, None, None)

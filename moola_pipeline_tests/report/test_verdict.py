@@ -1,14 +1,13 @@
-"""The three answers of a report, and whether the target is met."""
+"""The four answers of a report, and whether the target is met."""
 
 import pytest
 
-from moola_pipeline.report.data import Check, PreviousRun, PrimaryComparison, Score, Target
-from moola_pipeline.report.verdict import Answer, number, standing, target_outcome, verdict
+from moola_pipeline.report.data import Check, PreviousRun, Score, Target
+from moola_pipeline.report.standings import headline
+from moola_pipeline.report.verdict import calibration_note, check_texts, number, target_outcome, verdict
 from moola_pipeline_tests.report.reports import (
-    CHOSEN,
     full_report,
     minimal_report,
-    primary,
     report_data,
     score,
 )
@@ -24,50 +23,35 @@ def changed_since(**changes) -> PreviousRun:
 
 def change_answer(before: PreviousRun | None):
     details = full_report().details.model_copy(update={"previous": before})
-    return verdict(report_data(details=details))[2]
+    return verdict(report_data(details=details))[3]
 
 
-def test_a_model_is_above_or_below_only_if_the_intervals_do_not_overlap():
-    model = Score(estimate=0.7, low=0.6, high=0.8, n=10)
-    assert standing(model, score(0.4, 0.1)) == "above"
-    assert standing(model, score(0.65, 0.1)) == "level with"
-    assert standing(model, score(0.95, 0.05)) == "below"
-
-
-def test_a_paired_difference_takes_precedence_over_the_two_intervals():
-    model, other = score(0.7, 0.1), score(0.65, 0.1)
-    assert standing(model, other) == "level with"
-    assert standing(model, other, Score(estimate=0.05, low=0.01, high=0.09, n=10)) == "above"
-    assert standing(model, other, Score(estimate=-0.05, low=-0.09, high=-0.01, n=10)) == "below"
-
-
-def test_standing_is_undefined_without_bounds():
-    assert standing(Score(estimate=0.7, low=None, high=None, n=10), score(0.1)) is None
-
-
-def test_the_verdict_answers_three_questions_from_the_numbers():
-    better, trusted, changed = verdict(full_report())
-    assert better.short == (
-        "Better than every trivial baseline. Beside the best baseline, it types no better (n 147) and finds "
-        "and types no better (n 147)."
-    )
+def test_the_verdict_answers_four_questions_from_the_numbers():
+    better, sure, trusted, changed = verdict(full_report())
+    assert better.short == headline(full_report())
     assert better.sentence == (
-        "Given the span of an expansion, the model names its type with F1 0.74 [0.67, 0.81] (147 "
-        "expansions). Best baseline on time folds (logistic regression on 21 price summaries): 0.80, model "
-        "minus baseline −0.06 [−0.14, 0.02]: no difference shown (p 0.31 after Holm; n 147 shows differences "
-        "above 0.08). Best trivial baseline (position in the window only): 0.47, model minus trivial "
-        "baseline 0.27 [0.19, 0.35]. Best ablation (same network, not pretrained): 0.73, model minus "
-        "ablation 0.01 [−0.07, 0.09]. "
-        "Given the window only, it finds and types expansions with F1 0.46 [0.39, 0.53]. Best baseline on "
-        "time folds (rule + ExtraTrees on 21 price summaries): 0.48, model minus baseline −0.02 [−0.10, "
-        "0.06]: no difference shown (p 0.64 after Holm; n 147 shows differences above 0.08). The annotator's "
-        "second pass agrees with the first by 0.66."
+        "Given the span of an expansion, Moola names its type with F1 0.74 [0.67, 0.81] (147 "
+        "expansions). Best baseline (logistic regression on 21 price summaries): 0.80, Moola minus "
+        "baseline −0.06 [−0.14, 0.02]: no difference shown (p 0.31). Best trivial baseline (position in "
+        "the window only): 0.47, Moola minus trivial baseline 0.27 [0.19, 0.35]. Best ablation (same "
+        "network, not pretrained): 0.73, Moola minus ablation 0.01 [−0.07, 0.09]. Given the window only, "
+        "it finds and types expansions with F1 0.46 [0.39, 0.53] (147 windows). Best baseline (rule + "
+        "ExtraTrees on 21 price summaries): 0.48, Moola minus baseline −0.02 [−0.10, 0.06]: no difference "
+        "shown (p 0.64). Best trivial baseline (position in the window only): 0.09, Moola minus trivial "
+        "baseline 0.37 [0.29, 0.45]. The annotator's second pass agrees with the first by 0.66 [0.59, "
+        "0.73]: a reference, not an upper bound."
+    )
+    assert sure.short == (
+        "147 expansions show differences in type F1 above 0.08, 147 windows show differences in event F1 "
+        "above 0.08; smaller ones may not show."
+    )
+    assert sure.sentence == (
+        "Two primary comparisons, each baseline chosen on time folds before the test, not by its test "
+        "score. P-values after Holm: type F1 0.31, event F1 0.64."
     )
     assert trusted.short == "Yes, but the market is simulated."
     assert trusted.sentence == (
-        "2 of 2 integrity checks passed. Calibration error 0.05 lies within the range that a perfectly "
-        "calibrated model would show at this sample size (up to 0.09). 3 model versions, including this one, "
-        "were scored on the test rows."
+        "2 of 2 integrity checks passed. 3 model versions, including this one, were scored on the test rows."
     )
     assert changed.short == "Settings changed."
     assert changed.sentence == (
@@ -76,21 +60,9 @@ def test_the_verdict_answers_three_questions_from_the_numbers():
     )
 
 
-def compared(*primaries: PrimaryComparison) -> Answer:
-    return verdict(report_data(chosen_baselines=CHOSEN, primaries=list(primaries)))[0]
-
-
-@pytest.mark.parametrize(
-    ("difference", "p_value", "said"),
-    [
-        (0.1, 0.01, "types better (n 147)"),
-        (-0.1, 0.01, "types worse (n 147)"),
-        (0.1, 0.051, "types no better (n 147)"),
-    ],
-)
-def test_a_model_is_better_only_if_the_adjusted_p_value_says_so(difference: float, p_value: float, said: str):
-    answer = compared(primary("type_f1_macro", CHOSEN["type_f1_macro"], difference, p_value))
-    assert answer.short.endswith(f"Beside the best baseline, it {said}.")
+def test_a_baseline_of_a_provisional_report_was_not_chosen_on_time_folds():
+    provisional = full_report().model_copy(update={"n_folds": 5})
+    assert "each baseline chosen by its score on the same windows" in verdict(provisional)[1].sentence
 
 
 def test_the_baseline_shown_is_the_chosen_one_and_not_the_best_of_the_test():
@@ -101,26 +73,29 @@ def test_the_baseline_shown_is_the_chosen_one_and_not_the_best_of_the_test():
     assert report_data().baseline_beside("type_f1_macro") == ("logistic_21_summaries", score(0.8))
 
 
-def test_without_a_chosen_baseline_nothing_is_compared():
-    assert (
-        verdict(report_data())[0].short == "Better than every trivial baseline; not compared with baselines."
-    )
-
-
 def test_a_failed_integrity_check_makes_the_numbers_invalid():
     broken = {"no_leakage": Check(passed=False, kind="integrity", value=2, limit=0)}
-    trusted = verdict(report_data(checks=broken))[1]
+    trusted = verdict(report_data(checks=broken))[2]
     assert trusted.short == "No."
     assert trusted.sentence.startswith("Failed: no_leakage. The numbers are not valid. 0 of 1 integrity")
 
 
 def test_a_failed_calibration_check_is_reported():
     check = {"calibrated": Check(passed=False, kind="score", value=0.2, limit=0.09)}
-    assert "Calibration error 0.20 exceeds the range" in verdict(report_data(checks=check))[1].sentence
+    assert "Calibration error 0.20 exceeds the range" in calibration_note(report_data(checks=check))
+    assert calibration_note(full_report()).startswith("Calibration error 0.05 lies within the range")
+    assert calibration_note(minimal_report()) == ""
+
+
+def test_the_check_of_the_target_shows_the_lower_bound_that_it_needs():
+    value, limit = check_texts(full_report(), "target_f1")
+    assert (value, limit) == ("0.74, lower bound 0.67", "0.75 and lower bound above 0.65")
+    assert check_texts(full_report(), "calibrated") == ("0.05", "0.09")
 
 
 def test_missing_parts_are_named():
-    better, trusted, changed = verdict(minimal_report())
+    better, sure, trusted, changed = verdict(minimal_report())
+    assert (sure.short, sure.sentence) == ("Unknown.", "No difference from a baseline was measured.")
     assert better.sentence == "Type F1 was not measured."
     assert trusted.sentence == "No check was recorded."
     assert changed.sentence == "There is no earlier report on this market and profile."
