@@ -220,7 +220,7 @@ _INPUTS = {
     "45_closes": "45 closes",
     "21_summaries": "21 price summaries",
     "bar_features": "the features of 45 bars",
-    "numbers": "the numbers that the heads read",
+    "numbers": "the numbers that Moola measures",
 }
 PARTS = {
     "delay_curve": "Delay curve",
