@@ -29,6 +29,7 @@ LIBRARIES = {
 }
 """Modules of other packages whose version can change a result, with their distribution names."""
 CARRIERS = (
+    "assets/metadata.py",
     "assets/stage.py",
     "code_digests.py",
     "errors.py",
@@ -38,7 +39,7 @@ CARRIERS = (
     "storage",
     "tracking",
 )
-"""Files that pass on, store or log values without changing them: a closure stops there.
+"""Files that pass on, store, log or show values without changing them: a closure stops there.
 
 The data that they read count by digest. `STAGES` names the parts of them that decide an asset.
 """

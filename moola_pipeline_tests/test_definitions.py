@@ -29,7 +29,6 @@ GRAPH = {
             "raw_nq_bars",
             "labeled_expansions",
             "relativity_features",
-            "densified_windows",
             "pretrained_encoder",
             "finetuned_classifier",
         },
@@ -91,8 +90,34 @@ def test_the_graph_has_these_nine_assets(assets: dict[str, dg.AssetsDefinition])
     assert found == GRAPH
 
 
-def test_all_assets_are_in_one_group_so_that_the_lineage_opens_whole(assets: dict[str, dg.AssetsDefinition]):
-    assert {group for asset in assets.values() for group in asset.group_names_by_key.values()} == {"moola"}
+def test_the_groups_are_the_stages_of_the_work(assets: dict[str, dg.AssetsDefinition]):
+    groups = {name: asset.group_names_by_key[asset.key] for name, asset in assets.items()}
+    assert list(dict.fromkeys(groups.values())) == ["data", "training", "results"]
+    assert {group: [name for name in groups if groups[name] == group] for group in groups.values()} == {
+        "data": ["raw_nq_bars", "labeled_expansions", "relativity_features", "densified_windows"],
+        "training": ["pretrained_encoder", "finetuned_classifier"],
+        "results": ["bootstrap_ci_report", "registered_model", "latest_expansions"],
+    }
+
+
+def test_each_asset_has_an_owner_and_kinds(assets: dict[str, dg.AssetsDefinition]):
+    specs = [spec for asset in assets.values() for spec in asset.specs]
+    assert {tuple(spec.owners) for spec in specs} == {("team:moola",)}
+    assert all(spec.kinds for spec in specs)
+
+
+def test_every_edge_carries_data(assets: dict[str, dg.AssetsDefinition]):
+    """Each upstream asset is an argument; only the champion comes from the registry."""
+    passed = {
+        name: {
+            asset.keys_by_input_name[argument].to_user_string()
+            for argument, given in asset.op.ins.items()
+            if not given.dagster_type.is_nothing  # pyright: ignore[reportAttributeAccessIssue]
+        }
+        for name, asset in assets.items()
+    }
+    without = {(upstream, name) for name, (_, before) in GRAPH.items() for upstream in before - passed[name]}
+    assert without == {("registered_model", "latest_expansions")}
 
 
 def test_integrity_checks_block_and_score_checks_warn(assets: dict[str, dg.AssetsDefinition]):
@@ -153,6 +178,21 @@ def test_train_job_has_all_assets_and_predict_job_trains_nothing():
     assert {key.to_user_string() for key in made} == GRAPH.keys()
     predicted = defs.resolve_job_def(predict_job.name).asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in predicted} == set(PREDICTING)
+
+
+def test_no_api_of_dagster_that_may_change_is_used():
+    code = (
+        "import warnings, dagster\n"
+        "for kind in (dagster.BetaWarning, dagster.PreviewWarning, dagster.SupersessionWarning):\n"
+        "    warnings.simplefilter('error', kind)\n"
+        "from moola_pipeline.definitions import defs\n"
+        "jobs = [defs.resolve_job_def(name) for name in ('train_job', 'predict_job')]\n"
+        "print(*(job.name for job in jobs))"
+    )
+    process = start(code)
+    shown, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert shown.split() == ["train_job", "predict_job"]
 
 
 def test_loading_the_definitions_imports_no_training_and_no_tracking_library():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.metadata import OWNERS, RESULTS, report_pictures
 from moola_pipeline.assets.stage import (
     OpenStage,
     active_settings,
@@ -54,11 +56,11 @@ _NAME = "bootstrap_ci_report"
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=RESULTS,
+    owners=OWNERS,
     kinds={"scikitlearn", "mlflow"},
     io_manager_key="reports",
     pool="gpu",
-    deps=["densified_windows"],  # the report shows its checks
     code_version=code_version(_NAME),
     check_specs=[
         integrity(_NAME, "baselines_present", "The report holds every required baseline."),
@@ -88,7 +90,11 @@ def bootstrap_ci_report(
     pretrained_encoder: PretrainedEncoder,
     finetuned_classifier: TrainedClassifiers,
 ) -> Iterator[Any]:
-    """Test scores of the model, with 95 % bootstrap intervals by session, beside baselines and ablations."""
+    """Test scores of the model, with 95 % bootstrap intervals by session, beside baselines and ablations.
+
+    One HTML page and its numbers as JSON: each score is an estimate with bounds and n, in 0..1 unless it is
+    counted in bars. Times of bars are UTC.
+    """
     from moola_pipeline.evaluation import sections
     from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import resample_windows
@@ -153,6 +159,7 @@ def bootstrap_ci_report(
             {
                 "summary": dg.MetadataValue.md(f"```\n{summary}\n```"),
                 "report": dg.MetadataValue.path(str(pipeline.report_folder / "report.html")),
+                **report_pictures(data),
                 "looks_at_test": about.looks_at_test,
                 "precision": data.precision,
             },
@@ -405,8 +412,8 @@ def require_unseen(last_bar_seen: str, test: LabeledWindows, timestamps: pd.Date
 
 
 def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str, Check]:
-    """Integrity checks of the upstream assets, as last evaluated by Dagster."""
-    upstream = {key.to_user_string() for key in context.assets_def.asset_deps[context.asset_key]}
+    """Integrity checks of all stages before the report, as last evaluated by Dagster."""
+    before = list(takewhile(lambda asset: asset != _NAME, STAGES))
     return {
         one.check_name: Check(
             passed=one.passed,
@@ -414,7 +421,7 @@ def _earlier_checks(context: dg.AssetExecutionContext, market: str) -> dict[str,
             value=plain_value(one.metadata["value"]),
             limit=plain_value(one.metadata["limit"]),
         )
-        for one in evaluations(context.instance, [asset for asset in STAGES if asset in upstream], market)
+        for one in evaluations(context.instance, before, market)
     }
 
 

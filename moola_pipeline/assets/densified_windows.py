@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.metadata import DATA, OWNERS, column_schema, windows_picture
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.features.gates import is_dense, is_spread, weakest_feature
 from moola_pipeline.features.relativity import FeatureTable
@@ -15,7 +16,12 @@ from moola_pipeline.labels.splits import UNUSED, resolve_dates, training_rows_en
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
-from moola_pipeline.windows.dense import crossing_segments, figures_by_position, pretraining_windows
+from moola_pipeline.windows.dense import (
+    WINDOW_TABLE,
+    crossing_segments,
+    figures_by_position,
+    pretraining_windows,
+)
 
 PRETRAINING = "pretraining"
 POSITION_SAMPLE = 2000
@@ -24,9 +30,11 @@ MIN_CHECKED = 100
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=DATA,
+    owners=OWNERS,
     kinds={"numpy", "parquet"},
     io_manager_key="frames",
+    metadata=column_schema(WINDOW_TABLE),
     code_version=code_version("densified_windows"),
     check_specs=[
         integrity("densified_windows", "no_window_straddles", "No window crosses a segment boundary."),
@@ -50,7 +58,11 @@ def densified_windows(
     labeled_expansions: pd.DataFrame,
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
-    """Index of the first bar of each pretraining and labeled window; windows are views, never copies."""
+    """Index of the first bar of each pretraining and labeled window; windows are views, never copies.
+
+    A table with one row for each window of 105 bars; with its 20 bars of context the network reads an array
+    (125, 24) of `relativity_features`.
+    """
     with open_stage(context, pipeline, tracking) as stage:
         segment = raw_nq_bars["segment"].to_numpy(np.int64)
         splits = resolve_dates(stage.market.splits, labeled_expansions)
@@ -76,6 +88,7 @@ def densified_windows(
             index,
             {
                 **{f"windows_{name}": int(n) for name, n in counts.items()},
+                "windows_plot": windows_picture(index, raw_nq_bars),
                 "index_mb": bar0.nbytes / 2**20,
                 "feature_table_mb": table_mb,
                 "last_training_bar": str(raw_nq_bars["timestamp"].iloc[max(end - 1, 0)]),

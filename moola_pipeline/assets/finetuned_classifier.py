@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from moola_pipeline.assets.metadata import OWNERS, TRAINING, loss_picture
 from moola_pipeline.assets.stage import (
     active_settings,
     integrity,
@@ -33,7 +34,8 @@ FinetuneConfig = launchpad_config(FinetuneSettings, "FinetuneConfig")
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=TRAINING,
+    owners=OWNERS,
     kinds={"pytorch", "mlflow"},
     io_manager_key="classifiers",
     pool="gpu",
@@ -57,7 +59,11 @@ def finetuned_classifier(
     relativity_features: FeatureTable,
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
-    """One model per seed: it finds expansions, scores them, and types each from the bars before it."""
+    """One model per seed: it finds expansions, scores them, and types each from the bars before it.
+
+    Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
+    spans proposed in it to first and last bar, probability and P(retracement) of each.
+    """
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
@@ -110,6 +116,7 @@ def finetuned_classifier(
                 "precision": precision_on(device),
                 "served_seed": served,
                 "val_loss": trained[served].val_loss,
+                "loss_plot": loss_picture(facts["histories"], "fine-tuning"),
                 "type_shares": dg.MetadataValue.json({str(k): v for k, v in facts["type_shares"].items()}),
                 "proposer": dg.MetadataValue.json(one.proposer.model_dump()),
             },

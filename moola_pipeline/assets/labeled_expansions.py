@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from moola_pipeline.assets.metadata import DATA, OWNERS, column_schema, labels_picture
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.labels.placement import GRADED_OUT, split_labels
-from moola_pipeline.labels.schema import is_complete
+from moola_pipeline.labels.schema import PLACED_TABLE, is_complete
 from moola_pipeline.labels.splits import (
     UnsoundSplit,
     check_splits,
@@ -23,9 +24,11 @@ from moola_pipeline.tracking.runs import Tracking
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=DATA,
+    owners=OWNERS,
     kinds={"pandas", "parquet"},
     io_manager_key="frames",
+    metadata=column_schema(PLACED_TABLE),
     code_version=code_version("labeled_expansions"),
     check_specs=[
         integrity("labeled_expansions", "labels_on_bars", "Each labeled window lies on bars of one segment."),
@@ -36,7 +39,11 @@ from moola_pipeline.tracking.runs import Tracking
 def labeled_expansions(
     context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking, raw_nq_bars: pd.DataFrame
 ) -> Iterator[Any]:
-    """One row per labeled expansion, or per labeled window without one, with its split."""
+    """One row per labeled expansion, or per labeled window without one, with its split.
+
+    A table with one row for each: the window of 105 bars, the expansion's first and last bar in it, its
+    type, and the row of the window's bar 0 in `raw_nq_bars`.
+    """
     with open_stage(context, pipeline, tracking) as stage:
         labels = stage.market.labels()
         placement = split_labels(labels, raw_nq_bars, stage.market.splits)
@@ -62,6 +69,7 @@ def labeled_expansions(
                 "incomplete_windows": frame.loc[~is_complete(frame), "window_id"].nunique(),
                 "refused": len(refused),
                 "class_counts": dg.MetadataValue.md(f"```\n{counts.to_string()}\n```"),
+                "labels_plot": labels_picture(frame),
                 "content_sha256": digest,
             },
             [

@@ -1,6 +1,5 @@
 """latest_expansions: the champion's expansions and alarms in bars after the last split, and their drift."""
 
-import base64
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +7,12 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.metadata import OWNERS, RESULTS, column_schema, marks_picture, svg_picture
 from moola_pipeline.assets.stage import OpenStage, open_stage, score
 from moola_pipeline.errors import MissingArtifact
 from moola_pipeline.evaluation.drift import NAMES, Drift, compare, load_reference, no_drift
 from moola_pipeline.features.relativity import FeatureTable
+from moola_pipeline.inference.expansion_table import EXPANSION_DTYPES, EXPANSION_TABLE
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
 from moola_pipeline.labels.splits import SPLITS, is_drawn, resolve_dates, used_rows_end
 from moola_pipeline.resources.compute import Compute
@@ -32,11 +33,13 @@ _DRIFT_CHECKS = [score("latest_expansions", name, text) for name, text in NAMES.
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=RESULTS,
+    owners=OWNERS,
     kinds={"pytorch", "parquet"},
     io_manager_key="frames",
     pool="gpu",
-    deps=["registered_model"],
+    deps=["registered_model"],  # the champion, read from the registry
+    metadata=column_schema(EXPANSION_TABLE),
     code_version=code_version("latest_expansions"),
     check_specs=_DRIFT_CHECKS,
 )
@@ -49,7 +52,10 @@ def latest_expansions(
     labeled_expansions: pd.DataFrame,
     relativity_features: FeatureTable,
 ) -> Iterator[Any]:
-    """The champion's expansions and live alarms in the bars after the last split; empty if there are none."""
+    """The champion's expansions and live alarms in the bars after the last split; empty if there are none.
+
+    A table with one row for each; times are UTC opens of bars, probabilities 0 to 1.
+    """
     from moola_pipeline.inference.hindsight import no_expansions
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.windows.market_arrays import MarketArrays
@@ -83,7 +89,7 @@ def latest_expansions(
         stage.run.log_metrics({**counted, "windows": predictions.n_windows})
         marks = _merged(predictions.expansions, alarms.expansions)
         yield stage.result(
-            marks.astype({"probability": "float32", "p_retracement": "float32"}),
+            marks.astype(EXPANSION_DTYPES),
             {
                 **counted,
                 "new_bars": n_new,
@@ -92,7 +98,8 @@ def latest_expansions(
                 "not_covered": _uncovered_words(predictions.not_covered, predictions.n_waiting),
                 "modes": ", ".join(sorted(set(marks["mode"]))) or "none",
                 "champion": str(champion),
-                "drift": _picture(drift),
+                "marks_plot": marks_picture(raw_nq_bars, marks),
+                "drift": _drift_picture(drift),
                 "precision": precision_on(device),
                 "note": note or f"{predictions.n_windows} windows read",
             },
@@ -174,12 +181,10 @@ def _drift_checks(drift: Drift) -> list[dg.AssetCheckResult]:
     ]
 
 
-def _picture(drift: Drift) -> dg.MetadataValue:
-    """The drift chart for the asset's metadata."""
-    encoded = base64.b64encode(drift.picture).decode()
-    return dg.MetadataValue.md(
-        f"![drift](data:image/svg+xml;base64,{encoded})" if drift.picture else drift.findings[0].said
-    )
+def _drift_picture(drift: Drift) -> dg.MarkdownMetadataValue:
+    """The drift chart; without one, why nothing could be compared."""
+    caption = "shift of each feature, and expansions in each new session"
+    return svg_picture(caption if drift.picture else drift.findings[0].said, drift.picture)
 
 
 def _store_drift(stage: OpenStage, pipeline: Pipeline, drift: Drift) -> None:

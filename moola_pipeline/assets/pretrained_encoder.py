@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.assets.densified_windows import PRETRAINING
+from moola_pipeline.assets.metadata import OWNERS, TRAINING, loss_picture
 from moola_pipeline.assets.stage import (
     active_settings,
     integrity,
@@ -32,7 +33,8 @@ PretrainConfig = launchpad_config(PretrainSettings, "PretrainConfig", fixed=("st
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=TRAINING,
+    owners=OWNERS,
     kinds={"pytorch", "mlflow"},
     io_manager_key="encoders",
     pool="gpu",
@@ -57,7 +59,11 @@ def pretrained_encoder(
     relativity_features: FeatureTable,
     densified_windows: pd.DataFrame,
 ) -> Iterator[Any]:
-    """Bidirectional LSTM, pretrained to reconstruct hidden bars from the bars around them."""
+    """Bidirectional LSTM, pretrained to reconstruct hidden bars from the bars around them.
+
+    Weights in float32. It maps windows (B, 125, 24) to states (B, 125, 2H) of both directions; errors are in
+    variances of the training bars.
+    """
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.job_files import PretrainTask
@@ -106,6 +112,7 @@ def pretrained_encoder(
                 "epochs": len(result.history),
                 "processes": processes,
                 "precision": precision_on(device),
+                "loss_plot": loss_picture({settings.seed: result.history}, "pretraining"),
                 "errors": dg.MetadataValue.json(errors),
                 "last_bar_seen": facts["last_bar_seen"],
                 "val_loss": errors["encoder"],

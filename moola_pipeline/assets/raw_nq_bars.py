@@ -7,8 +7,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.metadata import DATA, OWNERS, bars_picture, column_schema
 from moola_pipeline.assets.stage import integrity, open_stage, verdict
-from moola_pipeline.bars.schema import content_digest, validate_bars
+from moola_pipeline.bars.schema import BAR_TABLE, content_digest, validate_bars
 from moola_pipeline.bars.store import read_manifest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.resources.pipeline import Pipeline
@@ -17,9 +18,11 @@ from moola_pipeline.tracking.runs import Tracking
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=DATA,
+    owners=OWNERS,
     kinds={"pandas", "parquet"},
     io_manager_key="frames",
+    metadata=column_schema(BAR_TABLE),
     code_version=code_version("raw_nq_bars"),
     check_specs=[
         integrity("raw_nq_bars", "bars_match_manifest", "Every file has its registered SHA256."),
@@ -31,7 +34,8 @@ from moola_pipeline.tracking.runs import Tracking
 def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking: Tracking) -> Iterator[Any]:
     """One-minute bars with session, contract and segment; simulated if none are registered.
 
-    Runs on the CPU: hashing and sorting gain nothing from a GPU.
+    A table with a row for each minute that traded, about 1,380 a session and 350,000 a year. Times are
+    UTC opens, prices index points. Runs on the CPU: hashing and sorting gain nothing from a GPU.
     """
     market = pipeline.chosen_market()
     try:
@@ -60,7 +64,12 @@ def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking:
             valid, why = False, str(fault)
         yield stage.result(
             bars,
-            {**facts, "content_sha256": digest, "why_cpu": "hashing and sorting: a GPU would not help"},
+            {
+                **facts,
+                "content_sha256": digest,
+                "bars_plot": bars_picture(bars),
+                "why_cpu": "hashing and sorting: a GPU would not help",
+            },
             [
                 verdict("bars_match_manifest", True, len(files), len(files)),
                 verdict("bars_valid", valid, len(bars), len(bars), why),

@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.assets.metadata import OWNERS, RESULTS
 from moola_pipeline.assets.stage import OpenStage, open_stage
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.evaluation.promotion import PromotionDecision, difference_text
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 @dg.asset(
-    group_name="moola",
+    group_name=RESULTS,
+    owners=OWNERS,
     kinds={"mlflow"},
     io_manager_key="facts",
     code_version=code_version("registered_model"),

@@ -9,6 +9,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
+from moola_pipeline.assets.metadata import row_count
 from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.resources.pipeline import Pipeline
@@ -150,6 +151,7 @@ class OpenStage:
                 "peak_memory_mb": round(self.usage.peak_megabytes, 1),
                 FINGERPRINT: fingerprint,
                 MADE_FROM: dg.MetadataValue.json(self.made_from.model_dump(mode="json")),
+                **row_count(value),
                 **metadata,
             },
             check_results=checks or [],

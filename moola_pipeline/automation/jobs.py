@@ -37,7 +37,10 @@ AGING_AFTER, LATE_AFTER = timedelta(days=3, hours=4), timedelta(days=4, hours=4)
 FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=AGING_AFTER, fail_window=LATE_AFTER)
 
 train_job = dg.define_asset_job(
-    "train_job", selection="*", description="Builds all nine assets.", op_retry_policy=RETRY
+    "train_job",
+    selection=dg.AssetSelection.all(),
+    description="Builds all nine assets.",
+    op_retry_policy=RETRY,
 )
 predict_job = dg.define_asset_job(
     "predict_job",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,33 @@ if TYPE_CHECKING:
     from pandera.errors import SchemaError
     from pandera.pandas import Check, DataFrameSchema
 
-PRICE_COLUMNS = ("open", "high", "low", "close")
-RAW_COLUMNS = ("timestamp", *PRICE_COLUMNS, "volume")
-BAR_COLUMNS = (*RAW_COLUMNS, "session", "contract", "segment")
+
+class Column(NamedTuple):
+    """A column of a table: its name, pandas dtype, meaning with unit, and whether a value may be missing."""
+
+    name: str
+    dtype: str
+    meaning: str
+    nullable: bool = False
+
+
+BAR_TABLE = (
+    Column("timestamp", "datetime64[ns, UTC]", "open of the minute, UTC; strictly increasing"),
+    Column("open", "float64", "first price of the minute, index points"),
+    Column("high", "float64", "highest price, index points"),
+    Column("low", "float64", "lowest price, index points"),
+    Column("close", "float64", "last price, index points"),
+    Column("volume", "Int64", "contracts traded; missing if the file has none", nullable=True),
+    Column("session", "datetime64[ns]", "trading day that the bar belongs to: 18:00 to 17:00 New York"),
+    Column("contract", "str", "futures contract, as NQM5; missing if unknown", nullable=True),
+    Column(
+        "segment", "int32", "run of bars of one session and contract without a gap over 10 minutes, from 0"
+    ),
+)
+"""The canonical bar table."""
+BAR_COLUMNS = tuple(column.name for column in BAR_TABLE)
+RAW_COLUMNS = BAR_COLUMNS[:6]
+PRICE_COLUMNS = RAW_COLUMNS[1:5]
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_GAP = timedelta(minutes=10)
 GRID_TOLERANCE = 1e-6
@@ -121,13 +145,9 @@ def bar_schema(instrument: Instrument = NQ) -> "DataFrameSchema":
         return pa.Check(lambda bars: not rule.broken(bars, instrument).any(), error=rule.requirement)
 
     return pa.DataFrameSchema(
-        {
-            "timestamp": pa.Column("datetime64[ns, UTC]"),
-            **{name: pa.Column("float64", nullable=True) for name in PRICE_COLUMNS},
-            "volume": pa.Column("Int64", nullable=True),
-            "session": pa.Column("datetime64[ns]"),
-            "contract": pa.Column("str", nullable=True),
-            "segment": pa.Column("int32"),
+        {  # missing prices break a rule, which names the bars
+            name: pa.Column(dtype, nullable=nullable or name in PRICE_COLUMNS)
+            for name, dtype, _, nullable in BAR_TABLE
         },
         checks=[holds(rule) for rule in TABLE_RULES],
         strict=True,

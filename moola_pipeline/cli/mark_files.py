@@ -11,12 +11,14 @@ import click
 from moola_pipeline.cli.output import (
     PLOT_SUFFIXES,
     TABLE_SUFFIXES,
+    place_of,
     records,
     require_out,
     save_table,
+    timezone_option,
     writing,
 )
-from moola_pipeline.errors import BadInput, did_you_mean
+from moola_pipeline.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ PINE, NINJATRADER = ".pine", ".ninjatrader.csv"
 MARK_ENDINGS = (*TABLE_SUFFIXES, PINE, NINJATRADER)
 OUT_HELP = f"Write the expansions; the suffix sets the format: {', '.join(MARK_ENDINGS)}."
 PLOT_HELP = f"Draw the last complete session that has marks: {' or '.join(PLOT_SUFFIXES)}."
-NEW_YORK, MAX_SESSIONS = "America/New_York", 10
+MAX_SESSIONS = 10
 UNCOVERED = "not covered: too few bars of its segment before or after for a window"
 
 
@@ -89,11 +91,6 @@ class ShownSessions:
     n_last: int
     zone: str
 
-    @property
-    def place(self) -> str:
-        """The zone in words, for texts."""
-        return f"{self.zone.rpartition('/')[2].replace('_', ' ')} time"
-
 
 def shown_sessions_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --session, --last and --show-timezone to a command; it receives them as `shown_sessions`."""
@@ -114,29 +111,12 @@ def shown_sessions_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             help="Draw the last N complete sessions that have marks, below each other.  [default: 1]",
         ),
-        click.option(
-            "--show-timezone",
-            metavar="ZONE",
-            default=NEW_YORK,
-            show_default=True,
-            callback=_require_zone,
-            help="Time zone of the chart and of printed times. Files and --json stay in UTC.",
-        ),
+        timezone_option,
     )
+    with_options: Callable[..., Any] = with_sessions
     for option in reversed(options):
-        with_sessions = option(with_sessions)
-    return with_sessions
-
-
-def _require_zone(_: click.Context, __: click.Parameter, name: str) -> str:
-    from zoneinfo import available_timezones
-
-    from moola_pipeline.bars.time_parsing import is_zone
-
-    if not is_zone(name):
-        nearest = did_you_mean(name, available_timezones()) or " Give UTC or America/Chicago, for example."
-        raise BadInput(f"--show-timezone must name a zone of the IANA database, got {name!r}.{nearest}")
-    return name
+        with_options = option(with_options)
+    return with_options
 
 
 def require_session(table: "pd.DataFrame", shown: ShownSessions, file: str) -> None:
@@ -223,7 +203,7 @@ def plot_marks(
     n_marks = sum(len(_within(marks, "started_at", *bars["timestamp"].iloc[[0, -1]])) for bars in sessions)
     named = f"session {days[0]}" if len(days) == 1 else f"sessions {', '.join(days)}"
     more = "" if shown.session else " (another: --session DATE, more: --last N)"
-    return f"{named} drawn to {plot}, {n_marks} marks, {shown.place}{more}"
+    return f"{named} drawn to {plot}, {n_marks} marks, {place_of(shown.zone)}{more}"
 
 
 def _within(table: "pd.DataFrame", column: str, first: Any, last: Any) -> "pd.DataFrame":

@@ -11,7 +11,7 @@ import click
 
 from moola_pipeline.cli.exit_codes import in_this_home
 from moola_pipeline.cli.home_access import real_paths
-from moola_pipeline.errors import BadInput
+from moola_pipeline.errors import BadInput, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,32 @@ if TYPE_CHECKING:
 json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
+
+
+def _require_zone(_: click.Context, __: click.Parameter, name: str) -> str:
+    from zoneinfo import available_timezones
+
+    from moola_pipeline.bars.time_parsing import is_zone
+
+    if not is_zone(name):
+        nearest = did_you_mean(name, available_timezones()) or " Give UTC or America/Chicago, for example."
+        raise BadInput(f"--show-timezone must name a zone of the IANA database, got {name!r}.{nearest}")
+    return name
+
+
+timezone_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
+    "--show-timezone",
+    metavar="ZONE",
+    default="America/New_York",
+    show_default=True,
+    callback=_require_zone,
+    help="Time zone of the chart and of printed times. Files and --json stay in UTC.",
+)
+
+
+def place_of(zone: str) -> str:
+    """An IANA time zone in words: New York time."""
+    return f"{zone.rpartition('/')[2].replace('_', ' ')} time"
 
 
 def emit(facts: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:

@@ -15,7 +15,7 @@ from moola_pipeline.cli.mark_files import (
     shown_sessions_options,
     write_marks,
 )
-from moola_pipeline.cli.output import emit, json_option, records
+from moola_pipeline.cli.output import emit, json_option, place_of, records
 from moola_pipeline.cli.progress import busy
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
 from moola_pipeline.cli.run import quiet_libraries
@@ -210,5 +210,5 @@ def _lines(
             **{time_column: local[time_column].dt.strftime("%H:%M")},
         )
         shares = table.to_string(index=False, float_format=lambda share: f"{share:.2f}")
-        lines += ["", f"times are bar opens, {listed.place} ({listed.zone})", shares]
+        lines += ["", f"times are bar opens, {place_of(listed.zone)} ({listed.zone})", shares]
     return lines

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from moola_pipeline.assets.metadata import LINEAGE
 from moola_pipeline.cli.output import emit, json_option
 from moola_pipeline.cli.run import quiet_libraries
 from moola_pipeline.cli.services import (
@@ -95,7 +96,7 @@ def _serve(home: Home, services: tuple[Service, Service], as_json: bool) -> None
     with running(services, _environment(home, services[1].url), home.root) as started:
         try:
             wait_until_up(started)
-            _announce(services[0].url, f"{services[1].url}/#/experiments", as_json)
+            _announce(f"{services[0].url}{LINEAGE}", f"{services[1].url}/#/experiments", as_json)
             wait_while_up(started)
         except ServiceEnded:
             _show_last_lines(started)

@@ -12,9 +12,11 @@ from moola_pipeline.cli.output import (
     TABLE_SUFFIXES,
     emit,
     json_option,
+    place_of,
     records,
     require_out,
     save_table,
+    timezone_option,
     writing,
 )
 from moola_pipeline.cli.roll_options import applied_rolls, roll_facts, roll_line, rolls_option
@@ -41,6 +43,7 @@ SHOWN_MOST = 20
     "--plot", type=click.Path(path_type=Path), help="Draw one session with its swings: .png or .svg."
 )
 @click.option("--session", metavar="DATE", help="The session to draw, as 2025-06-30 (default: the last).")
+@timezone_option
 @rolls_option
 @vendor_options
 @json_option
@@ -51,6 +54,7 @@ def zigzag(
     out: Path | None,
     plot: Path | None,
     session: str | None,
+    show_timezone: str,
     rolls: Path | None,
     as_json: bool,
     **vendor: Any,
@@ -59,7 +63,7 @@ def zigzag(
 
     Bars are read as "moola bars add" reads them. A swing lies in one session and crosses no halt,
     weekend or roll. Rolls come from the file's contracts, --rolls or the registered rolls. Times are
-    UTC bar opens.
+    bar opens.
     """
     from moola_pipeline import api
     from moola_pipeline.bars.store import home_instrument
@@ -88,7 +92,8 @@ def zigzag(
             save_table(out, listed, rows)
     if plot is not None and drawn is not None:
         with writing("--plot", plot):
-            _draw(plot, bars, swings, drawn, f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})")
+            title = f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})"
+            _draw(plot, bars, swings, (drawn, title, show_timezone))
     shown = {
         "file": file.name,
         "k": k,
@@ -100,7 +105,7 @@ def zigzag(
         "rolls": roll_facts(rolls_used),
         "swings": rows,
     }
-    first, *more = _lines(shown, swings, out, plot)
+    first, *more = _lines(shown, swings, out, plot, show_timezone)
     emit(shown, [first, roll_line(rolls_used), *more], as_json)
 
 
@@ -129,35 +134,42 @@ def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> st
     return wanted or str(last)
 
 
-def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str) -> None:
+def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", of_chart: tuple[str, str, str]) -> None:
+    """Draw a session; `of_chart` holds its date, the title and the time zone."""
     import numpy as np
 
     from moola_pipeline.inference.plots import draw_session, draw_swings
     from moola_pipeline.plotting import picture_file
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
+    session, title, zone = of_chart
     drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]
-    figure, axes = draw_session(drawn, title)
+    figure, axes = draw_session(drawn, title, zone)
     draw_swings(axes, drawn, swings.loc[swings["time"].isin(drawn["timestamp"])])
     atomic_write_bytes(plot, picture_file(figure, plot.suffix))
 
 
-def _lines(shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None) -> list[str]:
+def _lines(
+    shown: dict[str, Any], swings: "pd.DataFrame", out: Path | None, plot: Path | None, zone: str
+) -> list[str]:
     lines = [
         f"{shown['file']}: {len(swings):,} swings in {shown['bars']:,} bars, {shown['segments']:,} segments",
-        f"each confirmed by a retracement of {shown['k']:g} ATR({shown['atr_bars']}); times: UTC bar opens",
+        f"each confirmed by a retracement of {shown['k']:g} ATR({shown['atr_bars']})",
     ]
     if few := shown["segments_too_short"]:
         are, them = ("segment is", "it") if few == 1 else ("segments are", "them")
         lines.append(f"{few:,} {are} too short for the ATR: no swing can be confirmed in {them}")
     if plot is not None:
-        lines.append(f"session {shown['plotted_session']} drawn to {plot} (another: --session DATE)")
+        drawn = f"session {shown['plotted_session']} drawn to {plot}"
+        lines.append(f"{drawn}, {place_of(zone)} (another: --session DATE)")
     if out is not None:
         return [*lines, f"written to {out}"]
     if len(swings) > SHOWN_MOST:
         lines.append(f"the last {SHOWN_MOST} (all: --out swings.csv)")
     if len(swings):
         table = swings.tail(SHOWN_MOST).loc[:, list(COLUMNS)]
-        times = {name: table[name].dt.strftime("%Y-%m-%d %H:%M") for name in ("time", "confirmed_at")}
-        lines += ["", table.assign(**times).to_string(index=False)]
+        local = {name: table[name].dt.tz_convert(zone) for name in ("time", "confirmed_at")}
+        times = {name: moments.dt.strftime("%Y-%m-%d %H:%M") for name, moments in local.items()}
+        named = f"times are bar opens, {place_of(zone)} ({zone})"
+        lines += ["", named, table.assign(**times).to_string(index=False)]
     return lines

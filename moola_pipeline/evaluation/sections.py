@@ -13,14 +13,14 @@ from moola_pipeline.evaluation.folds import EvaluationFold
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
-from moola_pipeline.labels.schema import LABELS, TYPES, type_name
+from moola_pipeline.labels.schema import TYPES, type_name
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.labels.splits import class_counts
 from moola_pipeline.metrics.bootstrap import Interval, Resampled, exact_share
 from moola_pipeline.metrics.breakdowns import break_down, confusion
 from moola_pipeline.metrics.calibration import reliability
 from moola_pipeline.metrics.matching import event_counts, match_events
 from moola_pipeline.metrics.scores import Scored, events_of
+from moola_pipeline.report.asset_charts import class_mix
 from moola_pipeline.report.data import (
     AlarmBudget,
     Calibration,
@@ -30,7 +30,6 @@ from moola_pipeline.report.data import (
     LearningPoint,
     LossCurve,
     LossCurves,
-    MonthMix,
     PreviousRun,
     ReliabilityBin,
     ReportData,
@@ -176,21 +175,6 @@ def alarm_budget_rows(scored: Mapping[int, tuple[float, Scored]]) -> list[AlarmB
     return [
         AlarmBudget.model_validate({"budget": budget, "threshold": threshold, **as_scores(scores)})
         for budget, (threshold, scores) in scored.items()
-    ]
-
-
-def class_mix(labels: pd.DataFrame) -> list[MonthMix]:
-    """Labels by month and split, in time order."""
-    counts = class_counts(labels).reset_index().sort_values("month", kind="stable")
-    return [
-        MonthMix.model_validate(
-            {
-                **{name: int(row[name]) for name in LABELS},
-                "month": str(row["month"]),
-                "split": row["split"],
-            }
-        )
-        for row in counts.to_dict("records")
     ]
 
 

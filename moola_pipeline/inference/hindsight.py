@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from moola_pipeline.inference.expansion_table import EXPANSION_COLUMNS
 from moola_pipeline.inference.open_session import is_settled, last_grows, waiting_bars
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.models.expansion_model import ExpansionModel, FoundSpans, SpanModel
@@ -16,18 +17,6 @@ from moola_pipeline.windows.dense import scan_windows, uncovered
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CORE_LAST, WINDOW_BARS
 
-EXPANSION_COLUMNS = (
-    "window_start",
-    "started_at",
-    "ended_at",
-    "decided_at",
-    "direction",
-    "probability",
-    "label",
-    "p_retracement",
-    "mode",
-    "model_version",
-)
 HINDSIGHT = "hindsight"
 CHUNK_WINDOWS = 2048
 

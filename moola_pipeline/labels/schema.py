@@ -3,37 +3,42 @@
 import numpy as np
 import pandas as pd
 
+from moola_pipeline.bars.schema import Column
 from moola_pipeline.windows.window_geometry import UNTYPED
 
-LABEL_COLUMNS = (
-    "window_id",
-    "window_start",
-    "label",
-    "expansion_start",
-    "expansion_end",
-    "grade",
-    "batch",
-    "annotator",
-    "pass",
-    "definition",
-    "chosen",
-    "complete",
+LABEL_TABLE = (
+    Column("window_id", "str", "name of the labeled window; one for all its rows"),
+    Column("window_start", "datetime64[ns, UTC]", "open of its bar 0, UTC"),
+    Column(
+        "label", "str", "consolidation, retracement or unknown: the type of the expansion; none: no expansion"
+    ),
+    Column(
+        "expansion_start", "Int64", "first bar of the expansion, 0 to 104; missing if none", nullable=True
+    ),
+    Column("expansion_end", "Int64", "last bar of the expansion, 0 to 104; missing if none", nullable=True),
+    Column("grade", "str", "how clear it is: A to C; a window with grade D is not used", nullable=True),
+    Column("batch", "str", "name of the sitting or file", nullable=True),
+    Column("annotator", "str", "who labeled it", nullable=True),
+    Column("pass", "Int64", "1 for the first look at a window, 2 for the second"),
+    Column("definition", "Int64", "version of the text that says what an expansion is"),
+    Column(
+        "chosen", "str", "how the window was chosen: import, random, doubt, alike, repeat, review, replay"
+    ),
+    Column("complete", "str", "yes if every expansion that starts in bars 30 to 74 is labeled"),
 )
+"""A label: one expansion, or a window without any."""
+PLACED_TABLE = (
+    *LABEL_TABLE,
+    Column("bar0", "int64", "row of the window's bar 0 in raw_nq_bars"),
+    Column("session", "datetime64[ns]", "trading day of bar 0"),
+    Column("direction", "int8", "1 up, -1 down, 0 without an expansion: sign of close[end] - open[start]"),
+    Column("in_core", "bool", "whether the expansion starts in bars 30 to 74"),
+    Column("split", "str", "train, validation, test or unused"),
+)
+"""A label placed on the bars, with its split."""
+LABEL_COLUMNS = tuple(column.name for column in LABEL_TABLE)
 REQUIRED_COLUMNS = LABEL_COLUMNS[:5]
-LABEL_DTYPES = {
-    "window_id": "str",
-    "window_start": "datetime64[ns, UTC]",
-    "label": "str",
-    "expansion_start": "Int64",
-    "expansion_end": "Int64",
-    "grade": "str",
-    "batch": "str",
-    "annotator": "str",
-    "pass": "Int64",
-    "definition": "Int64",
-    "chosen": "str",
-    "complete": "str",
-}
+LABEL_DTYPES = {column.name: column.dtype for column in LABEL_TABLE}
 TYPES = ("consolidation", "retracement")
 """State of the market before an expansion; the index is the class number, 1 the positive class."""
 UNKNOWN = "unknown"

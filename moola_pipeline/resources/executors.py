@@ -11,7 +11,7 @@ EXECUTOR_VARIABLE = "MOOLA_EXECUTOR"
 IN_PROCESS, KUBERNETES = "in_process", "kubernetes"
 GPU_STEPS = ("pretrained_encoder", "finetuned_classifier", "bootstrap_ci_report", "latest_expansions")
 """Assets that run on a GPU when there is one."""
-_ONE_GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
+ONE_GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
 
 
 def chosen_executor() -> Any:
@@ -37,4 +37,4 @@ def chosen_executor() -> Any:
             f"{EXECUTOR_VARIABLE}={KUBERNETES} needs dagster-k8s, but it is not installed. "
             f"Run in the project root: {install_command('cluster')}"
         ) from None
-    return k8s_job_executor.configured({"per_step_k8s_config": dict.fromkeys(GPU_STEPS, _ONE_GPU)})
+    return k8s_job_executor.configured({"per_step_k8s_config": dict.fromkeys(GPU_STEPS, ONE_GPU)})

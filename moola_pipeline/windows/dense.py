@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from moola_pipeline.bars.schema import Column
 from moola_pipeline.features.averages import segment_bounds
 from moola_pipeline.features.schema import RANGE_HIGH, RANGE_LOW
 from moola_pipeline.windows.window_geometry import (
@@ -18,6 +19,12 @@ from moola_pipeline.windows.window_geometry import (
     SAME_MOVE_BARS,
     WINDOW_BARS,
 )
+
+WINDOW_TABLE = (
+    Column("bar0", "int64", "row of the window's first bar in raw_nq_bars and relativity_features"),
+    Column("purpose", "str", "pretraining, or the split of a labeled window: train, validation or test"),
+)
+"""The index of windows: each has 105 bars, and 20 bars of context before them."""
 
 
 def pretraining_windows(segment: np.ndarray, end_row: int, stride: int = PRETRAIN_STRIDE) -> np.ndarray:

@@ -94,11 +94,54 @@ def test_the_text_shows_the_last_swings_and_how_to_get_all(bar_file: Path, shown
     lines = call("zigzag", bar_file).stdout.splitlines()
     assert lines[0] == f"bars.csv: {len(shown['swings'])} swings in 1,108 bars, 3 segments"
     assert lines[1] == ("rolls: none known, a roll in these bars would look like a price move (--rolls FILE)")
-    assert lines[2] == "each confirmed by a retracement of 1.2 ATR(10); times: UTC bar opens"
+    assert lines[2] == "each confirmed by a retracement of 1.2 ATR(10)"
     assert lines[3] == "1 segment is too short for the ATR: no swing can be confirmed in it"
     assert lines[4] == "the last 20 (all: --out swings.csv)"
-    assert lines[6].split() == list(COLUMNS)
-    assert len(lines) == 7 + 20
+    assert lines[6] == "times are bar opens, New York time (America/New_York)"
+    assert lines[7].split() == list(COLUMNS)
+    assert len(lines) == 8 + 20
+
+
+def printed_times(*words: str | Path) -> list[tuple[str, str]]:
+    """Both times of each swing in the printed table."""
+    lines = call("zigzag", *words).stdout.splitlines()
+    [head] = [number for number, line in enumerate(lines) if line.split() == list(COLUMNS)]
+    rows = [line.split() for line in lines[head + 1 :]]
+    return [(" ".join(row[:2]), " ".join(row[-2:])) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("opened", "printed"),
+    [("2024-03-08T14:30", "2024-03-08 09:51"), ("2024-03-11T14:30", "2024-03-11 10:51")],
+    ids=["winter time", "summer time"],
+)
+def test_a_time_worked_by_hand_is_printed_in_new_york_time(opened: str, printed: str, tmp_path: Path):
+    path = tmp_path / "step.csv"
+    close = 18_000 + np.r_[np.zeros(20), np.full(20, 40.0), np.zeros(20)] + np.arange(60) % 2 / 4
+    minutes = pd.date_range(opened, periods=60, freq="min", tz="UTC")
+    prices = {"open": close, "high": close + 1, "low": close - 1, "close": close, "volume": 1}
+    pd.DataFrame({"timestamp": minutes, **prices}).to_csv(path, index=False)
+    assert facts(call("zigzag", path, "--json"))["swings"][-1]["time"] == f"{minutes[21]:%FT%TZ}"
+    assert printed_times(path)[-1][0] == printed
+
+
+@pytest.mark.parametrize("zone", ["America/Chicago", "UTC", "Asia/Tokyo"])
+def test_printed_times_are_those_of_the_chosen_zone(zone: str, bar_file: Path, shown: dict):
+    swings = shown["swings"][-20:]
+    both = [[pd.Timestamp(it[name]).tz_convert(zone) for name in ("time", "confirmed_at")] for it in swings]
+    expected = [tuple(f"{moment:%Y-%m-%d %H:%M}" for moment in moments) for moments in both]
+    assert printed_times(bar_file, "--show-timezone", zone) == expected
+    assert facts(call("zigzag", bar_file, "--show-timezone", zone, "--json"))["swings"][-20:] == swings
+
+
+def test_chart_and_text_name_the_same_zone(bar_file: Path, tmp_path: Path):
+    plot = tmp_path / "swings.svg"
+    words = ("--plot", plot, "--session", DAYS[1], "--show-timezone", "America/Chicago")
+    lines = call("zigzag", bar_file, *words).stdout.splitlines()
+    assert f"session {DAYS[1]} drawn to {plot}, Chicago time (another: --session DATE)" in lines
+    assert "times are bar opens, Chicago time (America/Chicago)" in lines
+    texts = [element.text for element in ElementTree.parse(plot).iter() if element.text]
+    assert "Chicago time (CST, UTC-06:00), bar opens" in texts
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
@@ -125,7 +168,7 @@ def test_an_existing_file_is_replaced_as_a_whole(bar_file: Path, tmp_path: Path)
 def test_a_png_of_the_last_session_is_drawn_and_named(bar_file: Path, tmp_path: Path):
     plot = tmp_path / "swings.png"
     lines = call("zigzag", bar_file, "--plot", plot).stdout.splitlines()
-    assert f"session {DAYS[2]} drawn to {plot} (another: --session DATE)" in lines
+    assert f"session {DAYS[2]} drawn to {plot}, New York time (another: --session DATE)" in lines
     height, width = imread(plot).shape[:2]
     assert width > height > 1000
 
@@ -183,6 +226,11 @@ def test_matplotlib_is_loaded_for_a_picture_only(bar_file: Path):
             ("--plot", "swings.svg", "--session", "2024-03-09"),
             "bars.csv: --session must be a session of this file, 2024-03-04 to 2024-03-06, got 2024-03-09. "
             "Choose a session with bars.",
+        ),
+        (
+            ("--show-timezone", "America/NewYork"),
+            "--show-timezone must name a zone of the IANA database, got 'America/NewYork'. "
+            "Did you mean 'America/New_York'?",
         ),
         (
             ("--session", "2024-03-04"),

@@ -93,11 +93,12 @@ def counts_by_value(path: str, function: str, asset: str) -> bool:
     """Whether code below a function only affects data or settings, which count by their digest.
 
     `staleness` takes fingerprints; `labels/simulated.py` verifies the files of a simulated market;
-    `instrument_data` chooses the market and returns its data.
+    `instrument_data` chooses the market and returns its data; what is drawn below `assets/metadata.py`
+    stands beside an asset and changes nothing in it.
     """
     if path == "instrument_data.py":
         return asset not in READERS or function not in READING
-    return path.startswith("staleness/") or path == "labels/simulated.py"
+    return path.startswith("staleness/") or path in ("assets/metadata.py", "labels/simulated.py")
 
 
 def deciding(asset: str) -> set[str]:
