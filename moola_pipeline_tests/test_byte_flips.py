@@ -35,7 +35,7 @@ from moola_pipeline_tests.homes import BARS, copied, run_moola
 from moola_pipeline_tests.surroundings import surroundings_kept
 
 MARKET, STORE, REPORT = "data/simulated/smoke", "data/store/simulated-smoke", "data/reports/simulated-smoke"
-REGISTRY = "data/mlflow/artifacts/moola-simulated/*/artifacts/model/artifacts/expansion_model"
+REGISTRY = "data/mlflow/artifacts/moola-simulated/models/*/artifacts/artifacts/expansion_model"
 MODEL = "models:/moola-simulated@champion"
 FLIPS = 12
 

@@ -38,7 +38,9 @@ from moola_pipeline.settings import ReportSettings
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.staleness.records import evaluations, made_in, recorded
 from moola_pipeline.staleness.stages import STAGES
-from moola_pipeline.tracking.runs import TrackedRun, Tracking
+from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.scores import log_report
+from moola_pipeline.tracking.tracked_run import TrackedRun
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
@@ -150,9 +152,8 @@ def bootstrap_ci_report(
         served = scored.model.answers[facts["served"]].events
         gallery = sections.gallery(raw_nq_bars, test, served, settings.gallery_windows)
         report = WrittenReport(data, render_html(data, gallery, sections.loss_curves(facts)))
-        stage.run.log_text(report.page, "report.html")
-        stage.run.log_text(data.model_dump_json(indent=2), "report.json")
         stage.run.log_metrics(sections.flat_metrics(data))
+        log_report(stage.run.parent, data, report.page)
         summary = "\n".join(summary_lines(data))
         yield stage.result(
             report,

@@ -1,6 +1,7 @@
 """finetuned_classifier: span proposer, network and thresholds, one model per training seed."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -24,6 +25,7 @@ from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClass
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.tracked_run import SEED_RUN
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
@@ -81,12 +83,16 @@ def finetuned_classifier(
         epochs_done: dict[int, int] = {}
 
         def on_epoch(seed: int, entry: dict[str, float]) -> None:
-            stage.run.log_epoch(entry, f"seed{seed}.")
+            runs[seed].log_epoch(entry)
             epochs_done[seed] = int(entry["epoch"]) + 1
             total = settings.all_epochs * len(settings.seeds)
             show_epoch(sum(epochs_done.values()), total, f"seed {seed} loss {entry['val_loss']:.4f}")
 
-        with windows_by_time(raw_nq_bars):
+        with ExitStack() as open_runs, windows_by_time(raw_nq_bars):
+            runs = {
+                seed: open_runs.enter_context(stage.run.child(f"{SEED_RUN}{seed}", {"seed": seed}))
+                for seed in settings.seeds
+            }
             trained = train_expansion_models(
                 pretrained_encoder.encoder,
                 TrainingData(market, train, validation),
@@ -96,6 +102,8 @@ def finetuned_classifier(
                 checkpoints,
                 compute.workers_on(device),
             )
+            for seed, one in trained.items():
+                runs[seed].log_metrics({"best_val_loss": one.val_loss})
         served = min(trained, key=lambda seed: trained[seed].val_loss)
         last_row = int(validation.bar0.max()) + WINDOW_BARS - 1
         facts = {

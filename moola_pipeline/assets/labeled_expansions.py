@@ -21,6 +21,7 @@ from moola_pipeline.labels.splits import (
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.tracked_run import DataInput
 
 
 @dg.asset(
@@ -58,7 +59,8 @@ def labeled_expansions(
             sound, why = False, str(fault)
         digest = content_digest(labels)
         counts = class_counts(frame)
-        stage.run.log_input("labels", digest, "labels.csv", {"rows": len(labels)})
+        stage.run.log_inputs([DataInput("labels", digest, "labels.csv", {"rows": len(labels)})])
+        stage.run.set_tags({"labels.sha256": digest})
         stage.run.log_text(counts.to_csv(), "class_counts.csv")
         first_refused = "" if refused.empty else str(refused["detail"].iloc[0])
         yield stage.result(

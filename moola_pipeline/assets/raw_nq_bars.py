@@ -15,6 +15,7 @@ from moola_pipeline.errors import IntegrityError
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.tracked_run import DataInput
 
 
 @dg.asset(
@@ -54,7 +55,8 @@ def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking:
             "last_bar": str(bars["timestamp"].iloc[-1]),
             "rolls": _rolls(bars),
         }
-        stage.run.log_input("bars", digest, market.store.shown_manifest, facts)
+        stage.run.log_inputs([DataInput("bars", digest, market.store.shown_manifest, facts)])
+        stage.run.set_tags({"bars.sha256": digest})
         stage.run.log_params({file.file: file.sha256 for file in files}, "file.")
         stage.run.log_metrics({"rows": len(bars)})
         try:

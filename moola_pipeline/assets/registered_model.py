@@ -16,9 +16,11 @@ from moola_pipeline.labels.splits import resolve_dates, training_rows_end
 from moola_pipeline.resources.io_managers import TrainedClassifiers, WrittenReport
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
+from moola_pipeline.tracking.pages import server_url, version_page
 from moola_pipeline.tracking.promotion_log import apply_decision
 from moola_pipeline.tracking.registry import champion_version, register
 from moola_pipeline.tracking.runs import Tracking
+from moola_pipeline.tracking.scores import HEADLINES, log_version_scores
 from moola_pipeline.tracking.served_model import ROLLS, served_rolls
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def registered_model(
         facts[ALARM_THRESHOLDS] = {str(one.budget): one.threshold for one in budgets}
         facts[ROLLS] = served_rolls(stage.market.rolls())
         tags = _tags_of(stage, bootstrap_ci_report)
-        registered = register(pipeline.home, stage.run, name, served, facts, tags)
+        parent = stage.run.parent
+        registered = register(pipeline.home, parent, name, served, facts, tags)
         decision = _decision(stage, registered.version, bootstrap_ci_report, market, labeled_expansions)
         entry = apply_decision(pipeline.home, stage.run.client, name, registered.version, decision)
         same = "" if registered.is_new else f"the same weights as version {registered.version}; "
@@ -77,10 +80,20 @@ def registered_model(
             "reason": f"{same}{entry.reason}",
         }
         stage.run.set_tags({"decision": decided, "reason": decision["reason"]})
+        page = f"{server_url()}/{version_page(name, registered.version)}"
+        log_version_scores(
+            parent,
+            bootstrap_ci_report.data,
+            name,
+            registered.version,
+            stage.scored_labels,
+            f"Version {registered.version}: {decided}. Reason: {decision['reason']}.",
+        )
         yield stage.result(
             decision,
             {
                 "model": f"models:/{name}/{registered.version}",
+                "model_page": dg.MetadataValue.url(page),
                 "aliases": ", ".join(decision["aliases"]),
                 "decision": decided,
                 "reason": decision["reason"],
@@ -139,8 +152,8 @@ def _tags_of(stage: OpenStage, report: WrittenReport) -> dict[str, Any]:
     data = report.data
     scores = {
         name: f"{one.estimate:.4f} [{one.low:.4f}, {one.high:.4f}]"
-        for name, one in data.metrics.items()
-        if None not in (one.estimate, one.low, one.high)
+        for name in HEADLINES
+        if (one := data.metrics.get(name)) and None not in (one.estimate, one.low, one.high)
     }
     return {
         **scores,

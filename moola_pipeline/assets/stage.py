@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field, create_model
 from moola_pipeline.assets.metadata import row_count
 from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.instrument_data import InstrumentData
+from moola_pipeline.labels.splits import SPLITS
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.settings import Profile
-from moola_pipeline.staleness.data_digests import read_data_digests
+from moola_pipeline.staleness.data_digests import DataDigests, read_data_digests
 from moola_pipeline.staleness.fingerprints import (
     FINGERPRINT,
     MADE_FROM,
@@ -25,8 +26,9 @@ from moola_pipeline.staleness.fingerprints import (
 from moola_pipeline.staleness.records import MARKET, PROFILE, recorded
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.crash_injection import crash_point
-from moola_pipeline.tracking.runs import TrackedRun, Tracking
+from moola_pipeline.tracking.runs import AssetRun, Tracking
 from moola_pipeline.tracking.system_metrics import Usage, measured
+from moola_pipeline.tracking.tracked_run import DataInput
 
 
 class ProgressListener(Protocol):
@@ -109,7 +111,7 @@ class OpenStage:
 
     Attributes:
         market, profile: Market and profile of the run.
-        run: Its MLflow run.
+        run: Its MLflow run; `run.parent` is that of the Dagster run.
         made_from: Its ingredients.
         usage: Its use of memory, CPU and GPU.
     """
@@ -117,7 +119,7 @@ class OpenStage:
     asset: str
     market: InstrumentData
     profile: Profile
-    run: TrackedRun
+    run: AssetRun
     made_from: Ingredients
     usage: Usage
 
@@ -125,6 +127,11 @@ class OpenStage:
     def data_digests(self) -> dict[str, str]:
         """Digests of the market's data, by the names of `read_data_digests`."""
         return self.made_from.market.digests
+
+    @property
+    def scored_labels(self) -> DataInput:
+        """The labels on which models are scored: of the test split, or all if there is none."""
+        return inputs_of(self.market, self.made_from.market)[-1]
 
     def result(
         self,
@@ -186,11 +193,29 @@ def open_stage(
     known = {name: one.data_version if one else None for name, one in records.items()}
     own = ingredients(asset, read_data_digests(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
-    logged = tracking.run(context, market.model_name, {**in_force, **(params or {})}, tags)
+    params = {**in_force, **(params or {})}
+    logged = tracking.run(context, market.model_name, params, tags, inputs_of(market, own.market))
     with logged as run, measured(run) as usage:
         crash_point(f"{asset}.before_compute")
         yield OpenStage(asset, market, profile, run, own, usage)
         crash_point(f"{asset}.after_compute")
+
+
+USES = dict(zip(SPLITS, ("training", "validation", "testing"), strict=True))
+"""MLflow's words for the splits."""
+
+
+def inputs_of(market: InstrumentData, data: DataDigests) -> list[DataInput]:
+    """Bars and labels of each split; the last one are the labels on which models are scored."""
+    sources = {"bars": market.store.shown_manifest, "labels": "labels.csv"}
+    parts = [(name, f"{name}.{split}", use) for split, use in USES.items() for name in sources]
+    if not data.rows[f"labels.{SPLITS[-1]}"]:  # all are scored, by cross-validation
+        parts.append(("labels", "labels", ""))
+    return [
+        DataInput(name, data.digests[part], sources[name], {"rows": data.rows[part]}, use)
+        for name, part, use in parts
+        if data.rows[part]
+    ]
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.resources.instance import prepare_instance
 from moola_pipeline.storage.atomic_write import atomic_write_json, locked
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
-from moola_pipeline.tracking.runs import URL_VARIABLE, artifacts_uri, open_store, tracking_uri
+from moola_pipeline.tracking.pages import URL_VARIABLE, experiments_page
+from moola_pipeline.tracking.runs import artifacts_uri, open_store, tracking_uri
 
 DEFINITIONS = "moola_pipeline.definitions"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
@@ -96,7 +97,7 @@ def _serve(home: Home, services: tuple[Service, Service], as_json: bool) -> None
     with running(services, _environment(home, services[1].url), home.root) as started:
         try:
             wait_until_up(started)
-            _announce(f"{services[0].url}{LINEAGE}", f"{services[1].url}/#/experiments", as_json)
+            _announce(f"{services[0].url}{LINEAGE}", experiments_page(services[1].url), as_json)
             wait_while_up(started)
         except ServiceEnded:
             _show_last_lines(started)

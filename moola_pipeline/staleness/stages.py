@@ -76,10 +76,11 @@ STAGES = {
         "JsonIOManager",
         roots=(
             "tracking/imported_promotion.py:contender",
+            "tracking/logged_model.py:log_model",
             "tracking/promotion_log.py:apply_decision",
             "tracking/registry.py:register",
-            "tracking/served_model.py:bars_signature",
             "tracking/served_model.py:pinned_packages",
+            "tracking/served_model.py:served_signature",
             "tracking/served_model.py:served_rolls",
         ),
         alone=("tracking/pyfunc.py",),  # each version holds a copy of it

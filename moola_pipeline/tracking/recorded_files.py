@@ -12,15 +12,11 @@ from moola_pipeline.storage.checksums import FileDigest, require_digest, verify_
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import ARTIFACTS_VARIABLE, database_errors, remote_tracking_uri
 from moola_pipeline.storage.sqlite import open_read_only
-from moola_pipeline.tracking.registry import (
-    CHAMPION,
-    CONFIG_DIGEST,
-    MODEL_FOLDER,
-    WEIGHTS_DIGEST,
-    WEIGHTS_FOLDER,
-)
+from moola_pipeline.tracking.database_migration import DATABASE_NAME
+from moola_pipeline.tracking.logged_model import WEIGHTS_FOLDER
+from moola_pipeline.tracking.registry import CHAMPION, CONFIG_DIGEST, WEIGHTS_DIGEST
 from moola_pipeline.tracking.relocation import recorded_home
-from moola_pipeline.tracking.runs import DATABASE_NAME, DIGEST_TAG
+from moola_pipeline.tracking.tracked_run import DIGEST_TAG
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -35,8 +31,13 @@ _OF_RUNS = (
     "SELECT runs.artifact_uri, tags.key, tags.value FROM tags JOIN runs USING (run_uuid) "
     "WHERE tags.key LIKE :pattern AND runs.lifecycle_stage = 'active'"
 )
+_OF_MODELS = (
+    "SELECT model.artifact_location, tag.tag_key, tag.tag_value FROM logged_model_tags AS tag "
+    "JOIN logged_models AS model ON model.model_id = tag.model_id "
+    "WHERE tag.tag_key LIKE :pattern AND model.lifecycle_stage = 'active'"
+)
 _OF_VERSIONS = (
-    "SELECT version.source, tag.key, tag.value "
+    "SELECT COALESCE(version.storage_location, version.source), tag.key, tag.value "
     "FROM model_version_tags AS tag JOIN model_versions AS version "
     "ON version.name = tag.name AND version.version = tag.version WHERE tag.key IN (:weights, :config)"
 )
@@ -94,16 +95,16 @@ class RecordedFile:
 
 
 def recorded_files(home: Home) -> Iterator[RecordedFile]:
-    """All files logged by runs, from the tags of `TrackedRun`, and the files of registered versions.
+    """All files of runs and logged models, from the tags of `digest_tags`, and of registered versions.
 
     Raises:
         sqlite3.Error: If the home's database cannot be read.
         BadInput: If the shared database does not respond.
     """
-    for uri, key, value in _rows(home, _OF_RUNS, {"pattern": f"{DIGEST_TAG}%"}):
-        name = key.removeprefix(DIGEST_TAG)
-        kind = "files of models" if name.startswith(f"{MODEL_FOLDER}/") else "files of runs"
-        yield RecordedFile(kind, _location(home, uri, name), value)
+    for kind, query in (("files of runs", _OF_RUNS), ("files of models", _OF_MODELS)):
+        for uri, key, value in _rows(home, query, {"pattern": f"{DIGEST_TAG}%"}):
+            name = key.removeprefix(DIGEST_TAG)
+            yield RecordedFile(kind, _location(home, uri, name), value)
     yield from _of_versions(home, _OF_VERSIONS, {})
 
 

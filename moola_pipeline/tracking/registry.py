@@ -5,7 +5,6 @@ import json
 import re
 import sqlite3
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ from moola_pipeline.storage.crash_injection import crash_point
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.remote_stores import remote_tracking_uri
 from moola_pipeline.storage.sqlite import open_read_only
-from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, open_store
-from moola_pipeline.tracking.served_model import bars_signature, pinned_packages
+from moola_pipeline.tracking.database_migration import DATABASE_NAME
+from moola_pipeline.tracking.logged_model import WEIGHTS_FOLDER, create_version, log_model
+from moola_pipeline.tracking.runs import open_store
+from moola_pipeline.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MODEL_FOLDER = "model"
-WEIGHTS_FOLDER = "expansion_model"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST = "model.sha256", "weights.sha256", "config.sha256"
 DIGEST_TAGS = (MODEL_DIGEST, WEIGHTS_DIGEST, CONFIG_DIGEST)
 """Tags of a version: digests of the model (weights, span proposer, thresholds) and of its two files."""
+ORIGIN_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")
+"""Tags of a version that say what it was made from."""
 ALIASED = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
 """Query on MLflow's database."""
 
@@ -61,7 +62,7 @@ def register(
 
     Args:
         home: The home with the registry.
-        run: The MLflow run that stores the model's files.
+        run: The MLflow run whose output the model is.
         name: Name of the registered model.
         model: The model.
         facts: Facts of its training, stored in its config beside `model_version`.
@@ -83,11 +84,11 @@ def register(
             client.set_registered_model_alias(name, CHALLENGER, existing)
             return Registered(existing, is_new=False)
         crash_point("registry.before_version")
-        _log_model(run, Path(folder))
+        kept_tags = {key: texts[key] for key in ORIGIN_TAGS if key in texts}
+        model_id = log_model(run, name, Path(folder), facts, kept_tags | digests)
         if not known:
             client.create_registered_model(name)
-        source = f"{client.get_run(run.id).info.artifact_uri}/{MODEL_FOLDER}"
-        created = client.create_model_version(name, source, run_id=run.id, tags=texts | digests)
+        created = create_version(run, name, model_id, texts | digests)
         if str(created.version) != version:
             raise IntegrityError(
                 f"{name}: the registry gave version {created.version}, expected {version}. Run again."
@@ -115,23 +116,6 @@ def model_digests(folder: Path) -> dict[str, str]:
         WEIGHTS_DIGEST: file_sha256(folder / WEIGHTS_FILE),
         CONFIG_DIGEST: file_sha256(folder / CONFIG_FILE),
     }
-
-
-def _log_model(run: TrackedRun, folder: Path) -> None:
-    """Log the expansion model in `folder` in MLflow's pyfunc format."""
-    import mlflow.pyfunc
-
-    with warnings.catch_warnings():
-        # an example would store rows of the user's bars
-        warnings.filterwarnings("ignore", ".*input example")
-        mlflow.pyfunc.save_model(
-            folder / MODEL_FOLDER,
-            python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={WEIGHTS_FOLDER: str(folder / WEIGHTS_FOLDER)},
-            signature=bars_signature(),
-            pip_requirements=pinned_packages(),
-        )
-    run.log_artifact(folder / MODEL_FOLDER, MODEL_FOLDER)
 
 
 def champion_version(home: Home, name: str) -> str | None:
@@ -195,7 +179,8 @@ def load_version(home: Home, uri: str) -> "tuple[ExpansionModel, dict[str, Any]]
     except MlflowException as fault:
         raise _not_registered(client, uri) from fault
     try:
-        folder = Path(download_artifacts(str(registered.source), tracking_uri=client.tracking_uri))
+        source = client.get_model_version_download_uri(registered.name, registered.version)
+        folder = Path(download_artifacts(source, tracking_uri=client.tracking_uri))
         weights = folder / "artifacts" / WEIGHTS_FOLDER
         loaded = load_expansion_model(weights)
         _require_digests(weights, registered.tags)

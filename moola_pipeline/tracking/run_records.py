@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from moola_pipeline.staleness.stages import STAGES
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.runs import PARENT_TAG, has_store, open_store
+from moola_pipeline.tracking.parent_run import PARENTS
+from moola_pipeline.tracking.runs import has_store, open_store
 from moola_pipeline.tracking.system_metrics import PREFIX
+from moola_pipeline.tracking.tracked_run import PARENT_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,9 +54,7 @@ def last_whole_run(home: Home) -> RunRecord | None:
     client = open_store(home)
     experiments = [one.experiment_id for one in client.search_experiments()]
     newest = ["attributes.start_time DESC"]
-    parents = client.search_runs(
-        experiments, "tags.role = 'parent'", max_results=MAX_PARENTS, order_by=newest
-    )
+    parents = client.search_runs(experiments, PARENTS, max_results=MAX_PARENTS, order_by=newest)
     for parent in parents:
         query = f"tags.`{PARENT_TAG}` = '{parent.info.run_id}' and attributes.status = 'FINISHED'"
         runs = {one.data.tags["asset"]: one for one in client.search_runs(experiments, query)}

@@ -1,30 +1,28 @@
-"""MLflow runs: one parent for each Dagster run, one nested run for each asset."""
+"""MLflow's store, and the run of each asset in it."""
 
-import json
 import os
-import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from moola_pipeline import __version__
 from moola_pipeline.storage.atomic_write import atomic_write, locked
-from moola_pipeline.storage.checksums import FileDigest, bytes_digest
-from moola_pipeline.storage.home import PROJECT_ROOT, Home
-from moola_pipeline.storage.remote_stores import (
-    database_lock,
-    remote_artifacts_uri,
-    remote_tracking_uri,
-    without_secrets,
-)
+from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.remote_stores import database_lock, remote_artifacts_uri, remote_tracking_uri
 from moola_pipeline.tracking.database_migration import DATABASE_NAME, require_database
+from moola_pipeline.tracking.pages import KIND_TAG, MODEL_TRAINING
+from moola_pipeline.tracking.parent_run import open_parent, planned_assets, settle_parent
 from moola_pipeline.tracking.relocation import relocate
+from moola_pipeline.tracking.tracked_run import (
+    DAGSTER_RUN_TAG,
+    PARENT_TAG,
+    DataInput,
+    TrackedRun,
+    source_tags,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,14 +30,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-URL_VARIABLE = "MOOLA_MLFLOW_URL"
-DEFAULT_URL = "http://127.0.0.1:5000"
-KIND_TAG = "mlflow.experimentKind"
-"""Makes the MLflow UI open the page of training runs, not the one of language models."""
-PARENT_TAG = "mlflow.parentRunId"
-DAGSTER_RUN_TAG = "dagster.run_id"
-DIGEST_TAG = "sha256."
-"""Prefix of the tag with an artifact's SHA256 and size, for `moola verify`; its path follows."""
 
 
 def tracking_uri(home: Home) -> str:
@@ -110,104 +100,14 @@ def experiment_id(client: "MlflowClient", home: Home, name: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment is not None:
             return experiment.experiment_id
-        return client.create_experiment(
-            name, f"{artifacts_uri(home)}/{name}", {KIND_TAG: "custom_model_development"}
-        )
-
-
-@cache
-def code_state() -> tuple[str, str]:
-    """Commit of the checkout and its uncommitted diff; the package version where there is none."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return commit.strip(), _git("diff", "HEAD")
-    except (OSError, subprocess.SubprocessError):
-        return f"moola {__version__}", ""
-
-
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(PROJECT_ROOT), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+        return client.create_experiment(name, f"{artifacts_uri(home)}/{name}", {KIND_TAG: MODEL_TRAINING})
 
 
 @dataclass(frozen=True)
-class TrackedRun:
-    """An open nested run of one asset."""
+class AssetRun(TrackedRun):
+    """The open run of an asset, nested under the parent run of its Dagster run."""
 
-    client: "MlflowClient"
-    experiment: str
-    id: str
-
-    @property
-    def url(self) -> str:
-        """The run's page in the MLflow UI."""
-        base = without_secrets(os.environ.get(URL_VARIABLE, DEFAULT_URL))  # metadata stores it
-        return f"{base}/#/experiments/{self.experiment}/runs/{self.id}"
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log finite numbers under their names."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, step) for name, value in metrics.items() if value == value]
-        self.client.log_batch(self.id, metrics=entries)
-
-    def log_lines(self, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-        """Log metrics with a past: points of each, as milliseconds since 1970 and value, by name."""
-        from mlflow.entities import Metric
-
-        entries = [
-            Metric(name, value, at, step)
-            for name, line in lines.items()
-            for step, (at, value) in enumerate(line)
-        ]
-        for first in range(0, len(entries), 1000):
-            self.client.log_batch(self.id, metrics=entries[first : first + 1000])
-
-    def log_epoch(self, entry: Mapping[str, float], prefix: str = "") -> None:
-        """Log one epoch's entry of a training history."""
-        named = {prefix + name: value for name, value in entry.items() if name != "epoch"}
-        self.log_metrics(named, step=int(entry["epoch"]))
-
-    def log_params(self, params: Mapping[str, Any], prefix: str = "") -> None:
-        """Log settings, nested ones with dotted names; long values are cut at MLflow's limit."""
-        from mlflow.entities import Param
-
-        flat = _flattened(params, prefix)
-        entries = [Param(name, text[:6000]) for name, text in flat.items()]
-        for first in range(0, len(entries), 90):
-            self.client.log_batch(self.id, params=entries[first : first + 90])
-
-    def set_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags as text."""
-        from mlflow.entities import RunTag
-
-        self.client.log_batch(self.id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
-
-    def log_input(self, name: str, digest: str, source: str, facts: Mapping[str, Any]) -> None:
-        """Log a data set by its digest (MLflow stores 36 digits; the tag holds all of them)."""
-        from mlflow.entities import Dataset, DatasetInput
-
-        profile = json.dumps(dict(facts))
-        dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}), profile=profile)
-        self.client.log_inputs(self.id, [DatasetInput(dataset, [])])
-        self.set_tags({f"{name}.sha256": digest})
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file or a folder into the run."""
-        if path.is_dir():
-            self.client.log_artifacts(self.id, str(path), folder)
-            files = {one.relative_to(path).as_posix(): one for one in path.rglob("*") if one.is_file()}
-        else:
-            self.client.log_artifact(self.id, str(path), folder)
-            files = {path.name: path}
-        below = f"{folder}/" if folder else ""
-        self.set_tags({f"{DIGEST_TAG}{below}{name}": FileDigest.of(one) for name, one in files.items()})
-
-    def log_text(self, text: str, name: str) -> None:
-        """Store a text as a file of the run."""
-        self.client.log_text(self.id, text, name)
-        self.set_tags({f"{DIGEST_TAG}{name}": bytes_digest(text.encode())})
+    parent: TrackedRun
 
 
 class Tracking(dg.ConfigurableResource):
@@ -220,64 +120,41 @@ class Tracking(dg.ConfigurableResource):
         experiment: str,
         params: Mapping[str, Any],
         tags: Mapping[str, Any],
-    ) -> Iterator[TrackedRun]:
+        inputs: Sequence[DataInput] = (),
+    ) -> Iterator[AssetRun]:
         """A run for the asset; ends as FINISHED, or as FAILED with the error as a tag.
+
+        Its parent takes the status of the Dagster run.
 
         Args:
             context: The asset's context.
             experiment: Name of the experiment.
-            params: Settings, logged as params.
-            tags: Market and other tags to find the run.
+            params: Settings, logged as params of the run and of its parent.
+            tags: Market, profile and other tags to find the run.
+            inputs: Data of the Dagster run, logged to the parent.
         """
         home = Home.resolve()
         client = open_store(home)
         experiment_key = experiment_id(client, home, experiment)
-        dagster_run = context.run.run_id
-        parent = _parent_run(client, home, experiment_key, dagster_run)
+        texts = {name: str(value) for name, value in tags.items()}
+        with _in_turn(home):
+            parent = open_parent(client, experiment_key, context, texts, inputs)
         asset = context.asset_key.to_user_string()
-        commit, _ = code_state()
-        all_tags = {
-            PARENT_TAG: parent,
-            DAGSTER_RUN_TAG: dagster_run,
+        own_tags = {
+            PARENT_TAG: parent.id,
+            DAGSTER_RUN_TAG: context.run.run_id,
             "asset": asset,
-            "mlflow.source.name": "moola",
-            "mlflow.source.git.commit": commit,
-            **tags,
+            **source_tags(),
+            **texts,
         }
-        run_id = client.create_run(
-            experiment_key, tags={name: str(value) for name, value in all_tags.items()}, run_name=asset
-        ).info.run_id
-        tracked = TrackedRun(client, experiment_key, run_id)
+        run = client.create_run(experiment_key, tags=own_tags, run_name=asset)
+        tracked = AssetRun(client, experiment_key, run.info.run_id, parent)
         try:
-            tracked.log_params(params)
-            yield tracked
-        except BaseException as fault:
-            client.set_tag(run_id, "fault", str(fault)[:5000])
-            client.set_terminated(run_id, "FAILED")
-            raise
-        client.set_terminated(run_id, "FINISHED")
-
-
-def _parent_run(client: "MlflowClient", home: Home, experiment: str, dagster_run: str) -> str:
-    with _in_turn(home):
-        query = f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run}' and tags.role = 'parent'"
-        parents = client.search_runs([experiment], query, max_results=1)
-        if parents:
-            return parents[0].info.run_id
-        commit, diff = code_state()
-        tags = {DAGSTER_RUN_TAG: dagster_run, "role": "parent", "mlflow.source.git.commit": commit}
-        run = client.create_run(experiment, tags=tags, run_name=f"dagster {dagster_run[:8]}")
-        if diff:
-            TrackedRun(client, experiment, run.info.run_id).log_text(diff, "uncommitted.diff")
-        client.set_terminated(run.info.run_id, "FINISHED")
-        return run.info.run_id
-
-
-def _flattened(params: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = str(value)
-    return flat
+            with tracked.ended_by_outcome():
+                if params:
+                    tracked.log_params(params)
+                    parent.log_params(params)
+                yield tracked
+        finally:
+            with _in_turn(home):
+                settle_parent(parent, planned_assets(context))

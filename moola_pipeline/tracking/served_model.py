@@ -85,22 +85,78 @@ def pinned_packages() -> list[str]:
     return [f"{package}=={installed(package).split('+')[0]}" for package in SERVING_PACKAGES]
 
 
-def bars_signature() -> "ModelSignature":
+def served_signature() -> "ModelSignature":
     """The signature of a model that reads raw bars.
 
     MLflow drops columns whose exact spelling is not in the schema, so all common spellings are listed:
-    `close`, `Close` and `CLOSE`. It refuses integers in a column of type float, so no column has a
-    type here. `bars.columns` checks the columns instead.
+    `close`, `Close` and `CLOSE`. It refuses integers and text in a column of type double, and times with
+    a zone, so no column of the bars has a type. `bars.columns` checks the columns instead.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
     from moola_pipeline.bars.columns import FRAME_NAMES
+    from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
+    types = {
+        **dict.fromkeys(TIME_COLUMNS, DataType.datetime),
+        **dict.fromkeys(("probability", "p_retracement"), DataType.double),
+    }
+    expansions: list[ColSpec | TensorSpec] = [
+        ColSpec(types.get(name, DataType.string), name, required=name not in OPEN_COLUMNS)
+        for name in EXPANSION_COLUMNS
+    ]
     return ModelSignature(
         inputs=Schema(columns),
+        outputs=Schema(expansions),
         params=ParamSchema([ParamSpec(name, DataType.string, "") for name in (*BAR_PARAMS, ROLLS, "mode")]),
+    )
+
+
+TIME_COLUMNS = ("window_start", "started_at", "ended_at", "decided_at")
+OPEN_COLUMNS = ("ended_at",)
+"""Null in live mode, while the end of the expansion is not known."""
+EXAMPLE_BARS = 240
+"""Enough for some expansions; a window needs 145."""
+EXAMPLE_OPENED_AT = "2025-04-01T14:00:00Z"
+
+
+def example_bars(instrument: str) -> "pd.DataFrame":
+    """Made-up bars that a served model reads, with a surge in every 40: an example of their form.
+
+    They are never the user's own, which would be stored with the model. Times are text, as JSON has no
+    other form.
+
+    Args:
+        instrument: Name of the instrument whose ticks the prices are on.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from moola_pipeline.bars.instruments import instrument_named
+
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0, 6, EXAMPLE_BARS)
+    for number, first in enumerate(range(20, EXAMPLE_BARS, 40)):
+        steps[first : first + 3] += 40 * (-1) ** number
+    tick_points = instrument_named(instrument).tick_points
+    close = 80_000 + np.cumsum(steps).round()  # in ticks, as all prices here
+    open_ = np.append(80_000, close[:-1])
+    wicks = rng.integers(0, 8, (2, EXAMPLE_BARS))
+    prices = {
+        "open": open_,
+        "high": np.maximum(open_, close) + wicks[0],
+        "low": np.minimum(open_, close) - wicks[1],
+        "close": close,
+    }
+    times = pd.date_range(EXAMPLE_OPENED_AT, periods=EXAMPLE_BARS, freq="min")
+    return pd.DataFrame(
+        {
+            "timestamp": times.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **{name: (value * tick_points).round(2) for name, value in prices.items()},
+            "volume": rng.integers(100, 1000, EXAMPLE_BARS),
+        }
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from moola_pipeline.tracking.runs import TrackedRun
+from moola_pipeline.tracking.tracked_run import TrackedRun
 
 PREFIX = "system/"
 """Metrics with this prefix appear under System metrics in the MLflow UI."""

@@ -12,22 +12,24 @@ import pandas as pd
 from moola_pipeline.errors import BadInput, IntegrityError
 from moola_pipeline.storage.home import Home
 from moola_pipeline.storage.sqlite import open_read_only
+from moola_pipeline.tracking.database_migration import DATABASE_NAME
+from moola_pipeline.tracking.logged_model import WEIGHTS_FOLDER
 from moola_pipeline.tracking.registry import (
     CHALLENGER,
     CHAMPION,
     DIGEST_TAGS,
     MODEL_DIGEST,
-    WEIGHTS_FOLDER,
+    ORIGIN_TAGS,
     Registered,
     model_digests,
     register,
     registered_as,
 )
 from moola_pipeline.tracking.relocation import recorded_home
-from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.runs import experiment_id, open_store
+from moola_pipeline.tracking.tracked_run import TrackedRun, source_tags
 
 IMPORTED = "imported"
-KEPT_TAGS = ("data.sha256", "labels.sha256", "simulated", "profile")
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,14 @@ def import_champion(home: Home, other: Home, model: str | None) -> ImportedVersi
     _require_facts(named, foreign.model, facts)
     origin = {f"{IMPORTED}.{name}": digest for name, digest in digests.items()}
     origin |= {IMPORTED: "True", f"{IMPORTED}.version": foreign.version}
-    kept_tags = {name: foreign.tags[name] for name in KEPT_TAGS if name in foreign.tags}
+    kept_tags = {name: foreign.tags[name] for name in ORIGIN_TAGS if name in foreign.tags}
     client = open_store(home)
     if same := registered_as(home, client, foreign.model, digests[MODEL_DIGEST]):
         client.set_registered_model_alias(foreign.model, CHALLENGER, same)
         return ImportedVersion(foreign.model, Registered(same, is_new=False), foreign)
     experiment = experiment_id(client, home, foreign.model)
-    run_id = client.create_run(experiment, tags={**kept_tags, **origin}, run_name="import").info.run_id
+    own_tags = {**kept_tags, **origin, **source_tags()}
+    run_id = client.create_run(experiment, tags=own_tags, run_name="import").info.run_id
     facts = {**facts, IMPORTED: {"version": foreign.version, **digests}, "mlflow_run_id": run_id}
     run = TrackedRun(client, experiment, run_id)
     registered = register(home, run, foreign.model, loaded, facts, {**kept_tags, **origin})
@@ -127,7 +130,8 @@ def find_champion(other: Home, model: str | None) -> ForeignVersion:
 
 def _champions(connection: sqlite3.Connection) -> dict[str, tuple[int, str]]:
     rows = connection.execute(
-        "SELECT alias.name, alias.version, version.source FROM registered_model_aliases AS alias "
+        "SELECT alias.name, alias.version, COALESCE(version.storage_location, version.source) "
+        "FROM registered_model_aliases AS alias "
         "JOIN model_versions AS version ON version.name = alias.name AND version.version = alias.version "
         "WHERE alias.alias = ?",
         (CHAMPION,),

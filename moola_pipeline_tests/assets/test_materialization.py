@@ -15,10 +15,11 @@ from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
 from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.resources.executors import GPU_STEPS
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.staleness.records import evaluations
+from moola_pipeline.staleness.records import evaluations, recorded
 from moola_pipeline.staleness.stages import INTEGRITY_CHECKS, STAGES
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.runs import code_state, tracking_uri
+from moola_pipeline.tracking.runs import tracking_uri
+from moola_pipeline.tracking.tracked_run import code_state
 from moola_pipeline_tests.homes import instance_of, last_materialization, outcome
 
 ALL = list(STAGES)
@@ -50,6 +51,13 @@ def runs(smoke_home: Home) -> dict[str, Run]:
     records = client.search_runs(experiments, max_results=100)
     assert len({run.info.run_name for run in records}) == len(records)
     return {str(run.info.run_name): run for run in records}
+
+
+@pytest.fixture(scope="module")
+def parent(runs: dict[str, Run]) -> Run:
+    """The run of the whole Dagster run."""
+    [found] = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
+    return found
 
 
 def test_nine_assets_are_built_in_one_dagster_run(instance: dg.DagsterInstance):
@@ -96,7 +104,9 @@ def test_the_report_and_its_page_are_in_the_reports_folder(smoke_home: Home):
 def test_metadata_name_the_mlflow_run_and_the_device(asset: str, made: dict[str, dict], runs: dict[str, Run]):
     facts, run = made[asset], runs[asset]
     assert facts["mlflow_run_id"] == run.info.run_id
-    assert facts["mlflow_run"].endswith(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+    assert facts["mlflow_run"].endswith(
+        f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
+    )
     assert facts["device"] in {"cpu", "cuda", "mps"}
     assert facts["simulated"] is True
     assert (facts["market"], facts["profile"]) == ("simulated", "smoke")
@@ -106,10 +116,9 @@ def test_metadata_name_the_mlflow_run_and_the_device(asset: str, made: dict[str,
 
 @pytest.mark.parametrize("asset", ALL)
 def test_an_asset_logs_a_finished_run_under_the_parent_of_its_dagster_run(
-    asset: str, instance: dg.DagsterInstance, made: dict[str, dict], runs: dict[str, Run]
+    asset: str, instance: dg.DagsterInstance, made: dict[str, dict], runs: dict[str, Run], parent: Run
 ):
     [dagster_run] = instance.get_runs()
-    parent = runs[f"dagster {dagster_run.run_id[:8]}"]
     tags = runs[asset].data.tags
     assert runs[asset].info.status == "FINISHED"
     assert tags["mlflow.parentRunId"] == parent.info.run_id
@@ -133,11 +142,62 @@ def test_an_asset_logs_its_use_of_the_machine(asset: str, made: dict[str, dict],
     assert 100 < made[asset]["peak_memory_mb"] <= logged["system/peak_memory_megabytes"] + 0.1
 
 
-def test_there_is_one_parent_run_and_no_run_but_the_nine(runs: dict[str, Run]):
-    parents = [run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags]
-    assert len(parents) == 1
-    assert parents[0].info.status == "FINISHED"
-    assert len(runs) == 10
+def test_there_is_one_parent_run_and_no_run_but_the_nine_and_the_seeds(runs: dict[str, Run], parent: Run):
+    assert parent.info.status == "FINISHED"
+    seeds = {f"seed {seed}" for seed in PROFILES["smoke"].finetune.seeds}
+    assert runs.keys() == {str(parent.info.run_name), *ALL, *seeds}
+    assert parent.info.end_time is not None
+    assert parent.info.end_time >= max(runs[asset].info.end_time or 0 for asset in ALL)
+
+
+def test_the_parent_run_has_the_headline_scores_with_bounds(smoke_home: Home, parent: Run):
+    printed = outcome(smoke_home)["metrics"]
+    for name in ("type_f1_macro", "event_f1_macro", "aucpr_retracement", "mcc"):
+        logged = [parent.data.metrics[f"{name}{end}"] for end in ("", "_low", "_high")]
+        assert logged == [printed[name][part] for part in ("estimate", "low", "high")]
+    client = MlflowClient(tracking_uri(smoke_home))
+    assert len(client.get_metric_history(parent.info.run_id, "type_f1_macro")) == 1
+
+
+def test_the_parent_run_has_the_settings_of_all_stages(smoke_home: Home, parent: Run):
+    settings = outcome(smoke_home)["run"]["settings"]
+    for part in ("pretrain", "finetune", "report", "splits"):
+        logged = {name: value for name, value in parent.data.params.items() if name.startswith(f"{part}.")}
+        assert len(logged) >= len(settings[part])
+    assert parent.data.params["finetune.epochs"] == str(settings["finetune"]["epochs"])
+    assert (parent.data.params["profile"], parent.data.params["market"]) == ("smoke", "simulated")
+
+
+def test_the_parent_run_names_bars_and_labels_of_each_split(parent: Run, instance: dg.DagsterInstance):
+    assert parent.inputs is not None
+    given = {
+        (one.dataset.name, tag.value): one.dataset.digest
+        for one in parent.inputs.dataset_inputs
+        for tag in one.tags
+    }
+    assert given.keys() == {
+        (name, use) for name in ("bars", "labels") for use in ("training", "validation", "testing")
+    }
+    record = recorded(instance, "finetuned_classifier", "simulated")
+    assert record is not None and record.made_from is not None
+    used = record.made_from.data_digests
+    assert given["labels", "training"] == used["labels.train"][:36]
+    assert given["bars", "validation"] == used["bars.validation"][:36]
+
+
+def test_the_parent_run_holds_the_report_and_a_note_on_it(smoke_home: Home, parent: Run):
+    client = MlflowClient(tracking_uri(smoke_home))
+    names = {one.path for one in client.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "report.json"} <= names <= {"report.html", "report.json", "uncommitted.diff"}
+    note = parent.data.tags["mlflow.note.content"]
+    assert note == client.get_model_version("moola-simulated", "1").description
+    assert "[training curves](#/metric?runs=%5B%22" in note
+
+
+def test_the_link_of_the_registered_model_leads_to_its_page(made: dict[str, dict]):
+    assert made["registered_model"]["model_page"].endswith(
+        "/#/models/moola-simulated/versions/1?workflowType=machine_learning"
+    )
 
 
 @pytest.mark.parametrize(("asset", "name"), [("raw_nq_bars", "bars"), ("labeled_expansions", "labels")])
@@ -174,7 +234,10 @@ def test_trainings_log_their_settings_and_a_loss_for_each_epoch(runs: dict[str, 
     encoder, classifier = runs["pretrained_encoder"], runs["finetuned_classifier"]
     assert encoder.data.params["pretrain.epochs"] == str(PROFILES["smoke"].pretrain.epochs)
     assert classifier.data.params["finetune.learning_rate"] == "0.003"
-    losses = client.get_metric_history(classifier.info.run_id, "seed0.val_loss")
+    seed = runs["seed 0"]
+    assert seed.data.tags["mlflow.parentRunId"] == classifier.info.run_id
+    losses = client.get_metric_history(seed.info.run_id, "val_loss")
+    assert seed.data.metrics["best_val_loss"] == min(one.value for one in losses)
     epochs = (int(classifier.data.params[f"finetune.{name}"]) for name in ("distill_epochs", "epochs"))
     assert [one.step for one in losses] == list(range(sum(epochs)))
     assert (

@@ -75,7 +75,10 @@ def test_both_servers_run_on_loopback_and_end_with_the_command(number: signal.Si
         assert process.stdout is not None
         shown = "".join(iter(process.stdout.readline, "}\n")) + "}"
     urls = json.loads(shown)
-    dagster, mlflow = urls["dagster"], urls["mlflow"].removesuffix("/#/experiments")
+    dagster, mlflow = (
+        urls["dagster"],
+        urls["mlflow"].removesuffix("/#/experiments?workflowType=machine_learning"),
+    )
     assert status_of(dagster, "/server_info") == 200
     assert status_of(mlflow, "/health") == 200
     assert len({dagster, mlflow, f"http://127.0.0.1:{port}"}) == 3

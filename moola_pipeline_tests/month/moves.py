@@ -27,7 +27,8 @@ from moola_pipeline.tracking.promotion_log import (
     reconcile,
 )
 from moola_pipeline.tracking.registry import champion_version, load_version, register
-from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.runs import experiment_id, open_store
+from moola_pipeline.tracking.tracked_run import TrackedRun
 
 MODEL = "moola-nq"
 SATURDAY = datetime(2025, 8, 2, 12, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.homes import copied
 
 MARKET, STORE, REPORT = "data/simulated/smoke", "data/store/simulated-smoke", "data/reports/simulated-smoke"
-MODEL = "data/mlflow/artifacts/moola-simulated/*/artifacts/model"
+MODEL = "data/mlflow/artifacts/moola-simulated/models/*/artifacts"
 ARTEFACTS = {
     "raw bars": f"{MARKET}/raw/bars.parquet",
     "manifest": f"{MARKET}/manifest.json",

@@ -9,7 +9,8 @@ import pytest
 
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.runs import DATABASE_NAME, TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.runs import DATABASE_NAME, experiment_id, open_store
+from moola_pipeline.tracking.tracked_run import TrackedRun
 
 FROM_A_BACKUP = "Restore the database from a backup: moola restore --force FILE"
 CONTENT = "type,n\nretracement,40\n"

@@ -27,7 +27,7 @@ def bars(smoke_home: Home) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(smoke_home: Home) -> PyFuncModel:
-    [folder] = smoke_home.tracking.glob("artifacts/*/*/artifacts/model")
+    [folder] = smoke_home.tracking.glob("artifacts/*/models/*/artifacts")
     return load_model(str(folder))
 
 
@@ -124,6 +124,28 @@ def test_the_form_of_the_frame_does_not_matter(
     variant: str, model: PyFuncModel, bars: pd.DataFrame, expected: pd.DataFrame
 ):
     pd.testing.assert_frame_equal(model.predict(VARIANTS[variant](bars)), expected)
+
+
+def test_the_stored_example_is_read_and_holds_expansions(model: PyFuncModel):
+    example = model.input_example
+    assert isinstance(example, pd.DataFrame)
+    marks = model.predict(example)
+    assert list(marks.columns) == list(EXPANSION_COLUMNS)
+    assert len(marks) > 0
+
+
+def test_the_outputs_have_the_types_of_the_signature(model: PyFuncModel, expected: pd.DataFrame):
+    outputs = model.metadata.get_output_schema()
+    assert outputs is not None
+    kinds = {
+        "datetime": "datetime64[ns, UTC]",
+        "string": "str",
+        "double": "float64",
+    }
+    assert [column.name for column in outputs.inputs] == list(expected.columns)
+    assert {column.name: kinds[column.type.name] for column in outputs.inputs} == {
+        name: str(kind) for name, kind in expected.dtypes.items()
+    }
 
 
 def test_naive_times_are_read_in_the_given_zone(

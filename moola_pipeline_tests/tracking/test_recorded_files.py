@@ -9,7 +9,8 @@ import pytest
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.recorded_files import recorded_files
-from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.runs import experiment_id, open_store
+from moola_pipeline.tracking.tracked_run import TrackedRun
 from moola_pipeline_tests.cli.calls import call
 from moola_pipeline_tests.counts import record
 from moola_pipeline_tests.servers import KEYS, bucket_of, bucket_server, postgres

@@ -1,15 +1,22 @@
 """Model versions: registration, aliases, and refusal of wrong names."""
 
+import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 
 from moola_pipeline.errors import BadInput, IntegrityError, MissingArtifact
+from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.logged_model import logged_model_of
 from moola_pipeline.tracking.registry import (
     DIGEST_TAGS,
     Registered,
@@ -19,15 +26,16 @@ from moola_pipeline.tracking.registry import (
     register,
     version_of,
 )
-from moola_pipeline.tracking.runs import TrackedRun, experiment_id, open_store
+from moola_pipeline.tracking.runs import experiment_id, open_store
 from moola_pipeline.tracking.served_model import SERVING_PACKAGES
+from moola_pipeline.tracking.tracked_run import TrackedRun
+from moola_pipeline_tests.homes import outcome
 
 NAME = "moola-simulated"
 
 
 def model_folder(home: Home, version: str = "1") -> Path:
-    source = open_store(home).get_model_version(NAME, version).source
-    assert source is not None
+    source = open_store(home).get_model_version_download_uri(NAME, version)
     return Path(unquote(source.removeprefix("file://")))
 
 
@@ -91,9 +99,11 @@ def test_the_model_folder_holds_weights_and_text_and_nothing_pickled(smoke_home:
         "MLmodel",
         "conda.yaml",
         "config.json",
+        "input_example.json",
         "pyfunc.py",
         "python_env.yaml",
         "requirements.txt",
+        "serving_input_example.json",
         "weights.safetensors",
     }
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80" and path.suffix != ".safetensors"]
@@ -109,6 +119,90 @@ def test_a_version_carries_the_digests_of_its_files(smoke_home: Home):
     tags = open_store(smoke_home).get_model_version(NAME, "1").tags
     assert all(re.fullmatch("[0-9a-f]{64}", tags[name]) for name in DIGEST_TAGS)
     assert len({tags[name] for name in DIGEST_TAGS}) == 3
+
+
+def test_a_version_is_made_from_a_logged_model_of_the_parent_run(smoke_home: Home):
+    client = open_store(smoke_home)
+    version = client.get_model_version(NAME, "1")
+    logged = client.get_logged_model(str(logged_model_of(version)))
+    assert version.run_id == logged.source_run_id
+    parent = client.get_run(str(version.run_id))
+    assert parent.data.tags["role"] == "parent"
+    assert parent.outputs is not None
+    assert [one.model_id for one in parent.outputs.model_outputs] == [logged.model_id]
+    assert (logged.name, logged.status) == (NAME, LoggedModelStatus.READY)
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": "1"}]
+    assert logged.params["finetune.epochs"] == parent.data.params["finetune.epochs"]
+
+
+def test_the_scores_of_a_logged_model_are_numbers_on_the_test_labels(smoke_home: Home):
+    client = open_store(smoke_home)
+    version = client.get_model_version(NAME, "1")
+    logged = client.get_logged_model(str(logged_model_of(version)))
+    metrics = {one.key: one for one in logged.metrics or []}
+    printed = outcome(smoke_home)["metrics"]["type_f1_macro"]
+    assert [metrics[f"type_f1_macro{end}"].value for end in ("", "_low", "_high")] == [
+        printed["estimate"],
+        printed["low"],
+        printed["high"],
+    ]
+    parent = client.get_run(str(version.run_id))
+    assert parent.inputs is not None
+    [tested] = [
+        one.dataset
+        for one in parent.inputs.dataset_inputs
+        if one.dataset.name == "labels" and [tag.value for tag in one.tags] == ["testing"]
+    ]
+    assert {(one.dataset_name, one.dataset_digest) for one in metrics.values()} == {("labels", tested.digest)}
+
+
+def test_a_version_and_its_logged_model_are_described_with_scores_and_links(smoke_home: Home):
+    client = open_store(smoke_home)
+    version = client.get_model_version(NAME, "1")
+    logged = client.get_logged_model(str(logged_model_of(version)))
+    assert logged.tags["mlflow.note.content"] == version.description
+    text = str(version.description)
+    assert text.startswith("**SIMULATED bars.**")
+    assert "Version 1: promoted." in text and "| Type F1 | 0." in text
+    for page in (
+        f"#/models/{NAME}/versions/1",
+        f"#/experiments/{logged.experiment_id}/models/{logged.model_id}",
+        f"#/experiments/{logged.experiment_id}/runs/{version.run_id}",
+    ):
+        assert f"({page}?workflowType=machine_learning)" in text
+
+
+def test_registration_leaves_mlflow_s_default_store_as_it_was(smoke_copy: Home):
+    mlflow.set_tracking_uri("sqlite:///elsewhere.db")
+    registered_again(smoke_copy, threshold=0.123)
+    assert mlflow.get_tracking_uri() == "sqlite:///elsewhere.db"
+    mlflow.set_tracking_uri(None)  # pyright: ignore[reportArgumentType]
+    registered_again(smoke_copy, threshold=0.124)
+    assert not mlflow.is_tracking_uri_set()
+
+
+def test_no_file_of_a_model_names_its_home(smoke_home: Home):
+    named = str(smoke_home.root).encode()
+    assert not [
+        path for path in model_folder(smoke_home).rglob("*") if path.is_file() and named in path.read_bytes()
+    ]
+
+
+def test_a_version_without_a_logged_model_loads_and_stays_the_same_version(smoke_copy: Home):
+    """As registered before versions were made from logged models."""
+    before = model_folder(smoke_copy)
+    after = smoke_copy.tracking / "artifacts" / NAME / "a run" / "artifacts" / "model"
+    after.parent.mkdir(parents=True)
+    before.rename(after)
+    with closing(sqlite3.connect(smoke_copy.tracking / "mlflow.db")) as connection, connection:
+        connection.execute(
+            "UPDATE model_versions SET source = :uri, storage_location = :uri", {"uri": after.as_uri()}
+        )
+        connection.execute("DELETE FROM logged_model_tags")
+    assert logged_model_of(open_store(smoke_copy).get_model_version(NAME, "1")) is None
+    assert load_version(smoke_copy, f"models:/{NAME}/1")[1]["model_version"] == "1"
+    assert verify_home(smoke_copy).findings == []
+    assert registered_again(smoke_copy) == Registered("1", is_new=False)
 
 
 def test_another_model_is_another_version_and_leaves_the_champion(smoke_copy: Home, client: MlflowClient):

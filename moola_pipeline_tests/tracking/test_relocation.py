@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moola_pipeline.storage.home import Home
+from moola_pipeline.tracking.logged_model import logged_model_of
 from moola_pipeline.tracking.registry import load_version, version_of
 from moola_pipeline.tracking.relocation import HOME_PATH_NAME, relocate
 from moola_pipeline.tracking.runs import DATABASE_NAME, open_store
@@ -85,9 +86,12 @@ def test_a_moved_home_loads_its_champion_from_where_it_is_now(smoke_copy: Home, 
     model, facts = load_version(there, CHAMPION)
     assert facts["model_version"] == "1"
     assert model.n_parameters == facts["n_parameters"]
-    source = open_store(there).get_model_version("moola-simulated", "1").source
-    assert source is not None
-    assert source.startswith(there.tracking.as_uri())
+    client = open_store(there)
+    assert client.get_model_version_download_uri("moola-simulated", "1").startswith(there.tracking.as_uri())
+    logged_id = logged_model_of(client.get_model_version("moola-simulated", "1"))
+    logged = client.get_logged_model(str(logged_id))
+    assert logged.artifact_location.startswith(there.tracking.as_uri())
+    assert "MLmodel" in {one.path for one in client.list_logged_model_artifacts(logged.model_id)}
 
 
 def test_in_a_copied_home_nothing_has_changed(smoke_home: Home, smoke_copy: Home):

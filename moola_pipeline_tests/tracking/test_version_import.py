@@ -111,7 +111,7 @@ def test_a_model_of_other_features_is_refused(home: Home, smoke_copy: Home):
 
 def test_files_outside_the_home_are_not_fetched(home: Home, smoke_copy: Home):
     with closing(sqlite3.connect(smoke_copy.tracking / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE model_versions SET source = 'file:///elsewhere/model'")
+        connection.execute("UPDATE model_versions SET storage_location = 'file:///elsewhere/model'")
     assert refused(home, smoke_copy) == (
         "The champion's files must lie in HOME, but its registry names another folder. "
         "Import from the home itself."
