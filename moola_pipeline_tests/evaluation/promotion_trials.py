@@ -21,12 +21,13 @@ from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import LabelPeriod, SimulationSettings, simulate
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.promotion import MARGIN, Contender, compare, decide_promotion, unseen_windows
+from moola_pipeline.evaluation.promotion import MARGIN, Contender, decide_promotion, unseen_windows
 from moola_pipeline.evaluation.test_set import oracle_span_probabilities
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.simulated_annotator import draw_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SplitSettings
+from moola_pipeline.metrics.bootstrap import Interval, exact_share, interval
 from moola_pipeline.metrics.scores import resample_windows, score_types
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Check, Target
@@ -96,10 +97,9 @@ def tried(
     """Every ordered pair, each on sessions of its own draw."""
     pool = unseen_windows(market, labels, LAST_SEEN)
     sessions = np.unique(pool.session)
-    known = {
-        pair: compare(models[pair[0]], models[pair[1]], market, pool, np.random.default_rng(0)).estimate
-        for pair in itertools.combinations(range(len(models)), 2)
-    }
+    once = resample_windows(pool, 1, np.random.default_rng(0))
+    answers = (oracle_span_probabilities(model, market, pool)[1] for model in models)
+    known = [score_types(once, answer)["type_f1_macro"].estimate for answer in answers]
     trials = []
     for number, (new, old) in enumerate(itertools.permutations(range(len(models)), 2)):
         rng = np.random.default_rng(number)
@@ -113,8 +113,9 @@ def tried(
         p_retracement = oracle_span_probabilities(models[new], market, windows)[1]
         score = score_types(resample_windows(windows, 500, rng), p_retracement)["type_f1_macro"].interval
         on_target = score.estimate >= TARGET.estimate and score.low > TARGET.low
-        difference = known[(new, old)] if new < old else -known[(old, new)]
-        trials.append(Trial(new, old, difference, decision.interval.estimate, decision.promote, on_target))
+        trials.append(
+            Trial(new, old, known[new] - known[old], decision.interval.estimate, decision.promote, on_target)
+        )
     return trials
 
 
@@ -127,15 +128,18 @@ KINDS: dict[str, tuple[float, float]] = {
 }
 
 
-def share_by_models(trials: Sequence[Trial], chosen: Sequence[bool], n_models: int) -> tuple[float, ...]:
-    """Share of the trials that are chosen, with a 95 % interval by resampling models: pairs share them."""
+def share_by_models(trials: Sequence[Trial], chosen: Sequence[bool], n_models: int) -> Interval:
+    """Share of the trials that are chosen, with a 95 % interval by resampling models: pairs share them.
+
+    Of all or none the interval is the exact one, as if the pairs were independent.
+    """
     rng, hit = np.random.default_rng(0), np.array(chosen)
     pairs = np.array([(one.challenger, one.champion) for one in trials])
     counts = rng.multinomial(n_models, np.full(n_models, 1 / n_models), 2000)
     weights = counts[:, pairs[:, 0]] * counts[:, pairs[:, 1]]
     total = weights.sum(axis=1)
     shares = (weights * hit).sum(axis=1)[total > 0] / total[total > 0]
-    return float(hit.mean()), *np.quantile(shares, (0.025, 0.975)).tolist()
+    return exact_share(interval(shares, float(hit.mean()), len(hit)))
 
 
 @click.command()
@@ -159,11 +163,12 @@ def main(flipped: tuple[float, ...], seeds: int, sizes: tuple[int, ...]) -> None
                 continue
             for what, chosen in (
                 ("promoted", [one.promoted for one in of_kind]),
-                ("and on target", [one.promoted and one.on_target for one in of_kind]),
+                ("on target too", [one.promoted and one.on_target for one in of_kind]),
             ):
-                share, least, most = share_by_models(of_kind, chosen, len(models))
+                share = share_by_models(of_kind, chosen, len(models))
                 counted = f"{sum(chosen)} of {len(of_kind)}"
-                click.echo(f"  {name:<26} {what:<14} {counted:>10}  {share:.2f} [{least:.2f}, {most:.2f}]")
+                shown = f"{share.estimate:.2f} [{share.low:.2f}, {share.high:.2f}]"
+                click.echo(f"  {name:<26} {what:<14} {counted:>10}  {shown}")
 
 
 if __name__ == "__main__":
