@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -26,10 +26,9 @@ from moola_pipeline.assets.stage import (
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.features.relativity import FeatureTable
-from moola_pipeline.labels.second_pass import TwiceLabeled, twice_labeled
+from moola_pipeline.labels.second_pass import twice_labeled
 from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
-from moola_pipeline.labels.splits import SPLITS, UNUSED, SplitSettings, UnsoundSplit, resolve_dates
-from moola_pipeline.report.checks import UNTRAINED
+from moola_pipeline.labels.splits import SPLITS, UNUSED, SplitSettings, resolve_dates
 from moola_pipeline.report.data import Check, DataFacts, Details, ReportData, RunFacts, Target
 from moola_pipeline.resources.compute import Compute
 from moola_pipeline.resources.io_managers import PretrainedEncoder, TrainedClassifiers, WrittenReport
@@ -44,13 +43,8 @@ from moola_pipeline.tracking.tracked_run import TrackedRun
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 if TYPE_CHECKING:
+    from moola_pipeline.evaluation.all_scores import AllScores, ScoreInputs
     from moola_pipeline.evaluation.folds import EvaluationFold
-    from moola_pipeline.evaluation.scoring import EvaluatedModel
-    from moola_pipeline.evaluation.test_set import LabeledTestSet
-    from moola_pipeline.metrics.scores import Scored
-    from moola_pipeline.models.expansion_model import ExpansionModel
-    from moola_pipeline.training.examples import TrainingData
-    from moola_pipeline.training.settings import FinetuneSettings
 
 ReportConfig = launchpad_config(ReportSettings, "ReportConfig")
 TEST_TAG, MODEL_TAG = "test.sha256", "model.fingerprint"
@@ -98,12 +92,14 @@ def bootstrap_ci_report(
     counted in bars. Times of bars are UTC.
     """
     from moola_pipeline.evaluation import sections
+    from moola_pipeline.evaluation.all_scores import ScoreInputs, score_all
     from moola_pipeline.evaluation.test_set import LabeledTestSet
     from moola_pipeline.metrics.scores import resample_windows
     from moola_pipeline.report.checks import score_checks
     from moola_pipeline.report.comparisons import differences, primary_comparisons
     from moola_pipeline.report.html import render_html, summary_lines
     from moola_pipeline.training.device import precision_on
+    from moola_pipeline.training.settings import FinetuneSettings
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = active_settings(config, pipeline.chosen_profile().report)
@@ -118,10 +114,20 @@ def bootstrap_ci_report(
             require_unseen(facts["last_bar_seen"], test, market.times)
         test_set = LabeledTestSet(market, resample_windows(test, settings.resamples, rng))
         twice = twice_labeled(tested, stage.market.labels(), raw_nq_bars, "test")
-        networks, embargo = (pretrained_encoder, finetuned_classifier), stage.market.splits.embargo_bars
-        inputs = _ScoreInputs(test_set, folds, labeled_expansions, twice, *networks, embargo)
-        score_all = _all_scores if len(folds) == 1 else _cross_validated_scores
-        scored = score_all(inputs, settings, device, compute.workers_on(device), rng)
+        inputs = ScoreInputs(
+            test_set,
+            folds,
+            labeled_expansions,
+            stage.market.splits.embargo_bars,
+            twice,
+            pretrained_encoder.encoder,
+            finetuned_classifier.models,
+            facts["served"],
+            FinetuneSettings.model_validate(facts["settings"]),
+            settings.scratch_seeds,
+            settings.live_sessions,
+        )
+        scored = score_all(inputs, device, compute.workers_on(device), rng, _show_fresh)
         target = Target(estimate=settings.target_f1, low=settings.target_low)
         bands = scored.model.perfect_bands.values()
         checks = score_checks(scored.scores, scored.below_network, bands, target)
@@ -147,7 +153,9 @@ def bootstrap_ci_report(
             chosen_baselines=scored.chosen,
             primaries=primary_comparisons(scored.scores, scored.baselines, scored.chosen),
             target=target,
-            details=_details(context, stage, inputs, scored, rng, (pipeline.report_folder, run, about)),
+            details=_details(
+                context, stage, inputs, scored, rng, facts, (pipeline.report_folder, run, about)
+            ),
         )
         served = scored.model.answers[facts["served"]].events
         gallery = sections.gallery(raw_nq_bars, test, served, settings.gallery_windows)
@@ -187,164 +195,24 @@ def _evaluated_windows(
     return labels.assign(split=np.where(is_scored, "test", UNUSED)), folds
 
 
-class _ScoreInputs(NamedTuple):
-    """Inputs of the scores: scored windows, folds, all labels, second pass, networks, embargo of folds."""
-
-    test_set: "LabeledTestSet"
-    folds: "list[EvaluationFold]"
-    labels: pd.DataFrame
-    twice: TwiceLabeled
-    encoder: PretrainedEncoder
-    trained: TrainedClassifiers
-    embargo_bars: int
-
-    @property
-    def settings(self) -> "FinetuneSettings":
-        """Fine-tuning settings of the model."""
-        from moola_pipeline.training.settings import FinetuneSettings
-
-        return FinetuneSettings.model_validate(self.trained.facts["settings"])
-
-    def chosen_baselines(self) -> dict[str, str]:
-        """The best baseline by primary metric on time folds; empty if the labels do not part into folds."""
-        from moola_pipeline.evaluation.baseline_scores import choose_baselines
-
-        try:
-            return choose_baselines(self.test_set.market, self.labels, self.embargo_bars)
-        except UnsoundSplit:
-            return {}
-
-    def data(self, fold: int = 0) -> "TrainingData":
-        """What the models of a fold learn from."""
-        from moola_pipeline.training.examples import TrainingData
-
-        return TrainingData(self.test_set.market, self.folds[fold].train, self.folds[fold].validation)
-
-
-class _AllScores(NamedTuple):
-    """Scores of the model, the baselines and the ablations, on the same resamples of sessions.
-
-    `chosen` names the best baseline by primary metric, chosen on time folds before the test.
-    """
-
-    model: "EvaluatedModel"
-    sessions: "Scored"
-    budgets: dict[int, tuple[float, "Scored"]]
-    trivial_baselines: dict[str, "Scored"]
-    baselines: dict[str, "Scored"]
-    ablations: dict[str, "Scored"]
-    second_pass: "Scored"
-    chosen: dict[str, str]
-
-    @property
-    def scores(self) -> "Scored":
-        """Scores of the model on the test windows."""
-        return self.model.scores
-
-    @property
-    def below_network(self) -> dict[str, "Scored"]:
-        """The comparisons of `beats_baselines`: the trivial baselines and the untrained encoder."""
-        untrained = {name: scores for name, scores in self.ablations.items() if name == UNTRAINED}
-        return self.trivial_baselines | untrained
-
-
-def _all_scores(
-    inputs: _ScoreInputs, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
-) -> _AllScores:
-    """Score the model while the ablations without pretraining train in parallel."""
-    from moola_pipeline.evaluation import scoring
-    from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks
-    from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
-    from moola_pipeline.evaluation.baseline_scores import score_baselines, score_span_method
-    from moola_pipeline.evaluation.live import score_whole_sessions
-    from moola_pipeline.evaluation.span_methods import TEACHERS
-
-    test_set, folds, trained = inputs.test_set, inputs.folds, inputs.trained
-    with fresh_networks(
-        inputs.data(),
-        inputs.encoder.encoder,
-        inputs.settings,
-        settings.scratch_seeds,
-        device,
-        workers,
-        _show_fresh,
-    ) as in_training:
-        model = scoring.score_models(test_set, trained.models, device, rng)
-        sessions = score_whole_sessions(test_set, trained.served, settings.live_sessions, device)
-        by_rule = scoring.find_by_proposer(test_set, folds)
-        trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
-        seeds = inputs.settings.seeds
-        baselines = score_baselines(test_set, folds, by_rule, seeds)
-        teachers = score_span_method(test_set, folds, TEACHERS, seeds)
-        chosen = inputs.chosen_baselines()
-        budgets = score_alarm_budgets(
-            test_set, folds[0].validation, trained.served, settings.live_sessions, device
-        )
-        ablations = {TEACHERS: teachers} | {
-            name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
-            for name in (UNTRAINED, SCRATCH)
-            if name in in_training
-        }
-    second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
-    return _AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass, chosen)
-
-
-def _cross_validated_scores(
-    inputs: _ScoreInputs, settings: ReportSettings, device: str, workers: int, rng: np.random.Generator
-) -> _AllScores:
-    """Score models that learned from the other blocks of sessions, one for each block, by one seed."""
-    from moola_pipeline.evaluation import scoring
-    from moola_pipeline.evaluation.ablations import train_untrained
-    from moola_pipeline.evaluation.baseline_scores import best_baselines, score_baselines, score_span_method
-    from moola_pipeline.evaluation.span_methods import TEACHERS
-    from moola_pipeline.training.expansion_models import train_expansion_models
-    from moola_pipeline.training.parallel import all_in_parallel
-
-    test_set, folds, served = inputs.test_set, inputs.folds, inputs.trained.facts["served"]
-    encoder, recipe = inputs.encoder.encoder, inputs.settings.model_copy(update={"seeds": (served,)})
-
-    def train(fold: int) -> "ExpansionModel":
-        report = partial(_show_fresh, f"block {fold + 1} of {len(folds)}")
-        return train_expansion_models(encoder, inputs.data(fold), recipe, device, report)[served].model
-
-    def untrained(fold: int) -> "ExpansionModel":
-        return train_untrained(inputs.data(fold), encoder, recipe, device)[served]
-
-    jobs = [partial(work, fold) for work in (train, untrained) for fold in range(len(folds))]
-    models = all_in_parallel(jobs, workers)
-    model, ablation = (
-        scoring.score_fold_models(test_set, folds, part, served, device, rng)
-        for part in (models[: len(folds)], models[len(folds) :])
-    )
-    by_rule = scoring.find_by_proposer(test_set, folds)
-    baselines = score_baselines(test_set, folds, by_rule, (served,))
-    teachers = score_span_method(test_set, folds, TEACHERS, (served,))
-    return _AllScores(
-        model,
-        {},
-        {},
-        scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng),
-        baselines,
-        {UNTRAINED: ablation.scores, TEACHERS: teachers},
-        scoring.score_second_pass(test_set.resampled, inputs.twice),
-        best_baselines(baselines),
-    )
-
-
 def _details(
     context: dg.AssetExecutionContext,
     stage: OpenStage,
-    inputs: _ScoreInputs,
-    scored: _AllScores,
+    inputs: "ScoreInputs",
+    scored: "AllScores",
     rng: np.random.Generator,
+    facts: dict[str, Any],
     report: tuple[Path, RunFacts, DataFacts],
 ) -> Details:
-    """The details below the front page; `report` holds the folder, run and data of this report."""
+    """The details below the front page.
+
+    `facts` are those of the training; `report` holds the folder, run and data of this report.
+    """
     from moola_pipeline.evaluation import sections
     from moola_pipeline.evaluation.simulated_truth import prior_scores, truth_scores
     from moola_pipeline.report.comparisons import smallest_difference
 
-    test_set, facts, is_tested = inputs.test_set, inputs.trained.facts, len(inputs.folds) == 1
+    test_set, is_tested = inputs.test_set, len(inputs.folds) == 1
     (folder, run, about), market = report, stage.market
     details = sections.details_of(test_set, scored.model, facts["served"], inputs.folds, inputs.labels, rng)
     curve = sections.study_learning_curve(

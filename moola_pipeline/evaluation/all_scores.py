@@ -1,0 +1,188 @@
+"""Everything that a report compares, scored on the same resamples of sessions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from moola_pipeline.evaluation import scoring
+from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks, train_untrained
+from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
+from moola_pipeline.evaluation.baseline_scores import (
+    best_baselines,
+    choose_baselines,
+    score_baselines,
+    score_span_method,
+)
+from moola_pipeline.evaluation.folds import EvaluationFold
+from moola_pipeline.evaluation.live import score_whole_sessions
+from moola_pipeline.evaluation.scoring import EvaluatedModel
+from moola_pipeline.evaluation.span_methods import TEACHERS
+from moola_pipeline.evaluation.test_set import LabeledTestSet
+from moola_pipeline.labels.second_pass import TwiceLabeled
+from moola_pipeline.labels.splits import UnsoundSplit
+from moola_pipeline.metrics.scores import Scored
+from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.expansion_model import ExpansionModel
+from moola_pipeline.report.checks import UNTRAINED
+from moola_pipeline.training.examples import TrainingData
+from moola_pipeline.training.expansion_models import train_expansion_models
+from moola_pipeline.training.parallel import all_in_parallel
+from moola_pipeline.training.settings import FinetuneSettings
+
+
+@dataclass(frozen=True)
+class ScoreInputs:
+    """What is scored, and on which windows.
+
+    Attributes:
+        test_set: The scored windows.
+        folds: Windows learned from; one fold if the model itself is scored.
+        labels: The frame of `assign_splits`.
+        embargo_bars: Bars between windows scored and learned from, when the best baseline is chosen.
+        twice: Windows that were labeled twice.
+        encoder: The pretrained encoder.
+        models: The trained models by seed.
+        served: Seed of the model that is registered.
+        recipe: Settings of their training.
+        scratch_seeds: How many networks are trained from scratch.
+        live_sessions: Sessions replayed bar by bar; None: all.
+    """
+
+    test_set: LabeledTestSet
+    folds: list[EvaluationFold]
+    labels: pd.DataFrame
+    embargo_bars: int
+    twice: TwiceLabeled
+    encoder: Encoder
+    models: dict[int, ExpansionModel]
+    served: int
+    recipe: FinetuneSettings
+    scratch_seeds: int
+    live_sessions: int | None
+
+    def data(self, fold: int = 0) -> TrainingData:
+        """What the models of a fold learn from."""
+        return TrainingData(self.test_set.market, self.folds[fold].train, self.folds[fold].validation)
+
+    def chosen_baselines(self) -> dict[str, str]:
+        """The best baseline by primary metric on time folds; empty if the labels do not part into folds."""
+        try:
+            return choose_baselines(self.test_set.market, self.labels, self.embargo_bars)
+        except UnsoundSplit:
+            return {}
+
+
+class AllScores(NamedTuple):
+    """Scores of the model, the baselines and the ablations, on the same resamples of sessions.
+
+    Attributes:
+        model: The model on the test windows.
+        sessions: Live, on whole sessions.
+        budgets: By alarms a session, the threshold and the scores.
+        chosen: The best baseline by primary metric, chosen on time folds before the test.
+    """
+
+    model: EvaluatedModel
+    sessions: Scored
+    budgets: dict[int, tuple[float, Scored]]
+    trivial_baselines: dict[str, Scored]
+    baselines: dict[str, Scored]
+    ablations: dict[str, Scored]
+    second_pass: Scored
+    chosen: dict[str, str]
+
+    @property
+    def scores(self) -> Scored:
+        """Scores of the model on the test windows."""
+        return self.model.scores
+
+    @property
+    def below_network(self) -> dict[str, Scored]:
+        """The comparisons of `beats_baselines`: the trivial baselines and the untrained encoder."""
+        untrained = {name: scores for name, scores in self.ablations.items() if name == UNTRAINED}
+        return self.trivial_baselines | untrained
+
+
+OnEpoch = Callable[[str, int, dict[str, float]], None]
+"""Called with the name of an ablation, the seed and each history entry, from any thread."""
+
+
+def score_all(
+    inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
+) -> AllScores:
+    """Score the trained models on the test split, or by cross-validation if there are several folds.
+
+    Args:
+        inputs: What is scored.
+        device: Device of the networks.
+        workers: Parallel trainings.
+        rng: Source of shuffled answers.
+        on_epoch: Told about the networks that are trained for the comparison.
+    """
+    score = _on_test if len(inputs.folds) == 1 else _cross_validated
+    return score(inputs, device, workers, rng, on_epoch)
+
+
+def _on_test(
+    inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
+) -> AllScores:
+    """Score the model while the ablations without pretraining train in parallel."""
+    test_set, folds, seeds = inputs.test_set, inputs.folds, inputs.recipe.seeds
+    served, live_sessions = inputs.models[inputs.served], inputs.live_sessions
+    with fresh_networks(
+        inputs.data(), inputs.encoder, inputs.recipe, inputs.scratch_seeds, device, workers, on_epoch
+    ) as in_training:
+        model = scoring.score_models(test_set, inputs.models, device, rng)
+        sessions = score_whole_sessions(test_set, served, live_sessions, device)
+        by_rule = scoring.find_by_proposer(test_set, folds)
+        trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
+        baselines = score_baselines(test_set, folds, by_rule, seeds)
+        teachers = score_span_method(test_set, folds, TEACHERS, seeds)
+        chosen = inputs.chosen_baselines()
+        budgets = score_alarm_budgets(test_set, folds[0].validation, served, live_sessions, device)
+        ablations = {TEACHERS: teachers} | {
+            name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
+            for name in (UNTRAINED, SCRATCH)
+            if name in in_training
+        }
+    second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
+    return AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass, chosen)
+
+
+def _cross_validated(
+    inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
+) -> AllScores:
+    """Score models that learned from the other blocks of sessions, one for each block, by one seed."""
+    test_set, folds, served = inputs.test_set, inputs.folds, inputs.served
+    encoder, recipe = inputs.encoder, inputs.recipe.model_copy(update={"seeds": (served,)})
+
+    def train(fold: int) -> ExpansionModel:
+        report = partial(on_epoch, f"block {fold + 1} of {len(folds)}")
+        return train_expansion_models(encoder, inputs.data(fold), recipe, device, report)[served].model
+
+    def untrained(fold: int) -> ExpansionModel:
+        return train_untrained(inputs.data(fold), encoder, recipe, device)[served]
+
+    jobs = [partial(work, fold) for work in (train, untrained) for fold in range(len(folds))]
+    models = all_in_parallel(jobs, workers)
+    model, ablation = (
+        scoring.score_fold_models(test_set, folds, part, served, device, rng)
+        for part in (models[: len(folds)], models[len(folds) :])
+    )
+    by_rule = scoring.find_by_proposer(test_set, folds)
+    baselines = score_baselines(test_set, folds, by_rule, (served,))
+    teachers = score_span_method(test_set, folds, TEACHERS, (served,))
+    return AllScores(
+        model,
+        {},
+        {},
+        scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng),
+        baselines,
+        {UNTRAINED: ablation.scores, TEACHERS: teachers},
+        scoring.score_second_pass(test_set.resampled, inputs.twice),
+        best_baselines(baselines),
+    )
