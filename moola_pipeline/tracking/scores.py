@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from moola_pipeline.report.data import HEADLINE_METRICS, ReportData
 from moola_pipeline.report.metric_catalog import method_name, metric
-from moola_pipeline.report.summary import provisional_note
-from moola_pipeline.report.verdict import interval_text, number, verdict
+from moola_pipeline.report.verdict import interval_text, number, provisional_note, verdict
 from moola_pipeline.tracking.logged_model import logged_model_of
 from moola_pipeline.tracking.pages import curves_page, logged_model_page, run_page, version_page
 from moola_pipeline.tracking.tracked_run import DAGSTER_RUN_TAG, NOTE_TAG, SEED_RUN, DataInput, TrackedRun
@@ -91,7 +90,7 @@ def scores_note(data: ReportData, links: Mapping[str, str], decision: str = "") 
         links: Pages by their title.
         decision: The promotion decision in a sentence.
     """
-    better, trusted, _ = verdict(data)
+    better, _, trusted, _ = verdict(data)
     rows = [
         f"| {metric(name).title} | {interval_text(score)}, n {score.n} | {_baseline(data, name)} |"
         for name in HEADLINES
