@@ -100,9 +100,9 @@ PROFILES = {
         ),
         Profile(
             name="demo",
-            pretrain=PretrainSettings(max_windows=6000, epochs=5),
-            finetune=FinetuneSettings(seeds=(0,), distill_windows=4000, distill_live_windows=3000),
-            report=ReportSettings(live_sessions=20),
+            pretrain=PretrainSettings(max_windows=4000, epochs=3),
+            finetune=FinetuneSettings(seeds=(0,), distill_windows=2000, distill_live_windows=1500),
+            report=ReportSettings(live_sessions=10),
         ),
         Profile(name="full"),
         Profile(name="study"),

@@ -16,9 +16,10 @@ from moola_pipeline.evaluation.baseline_scores import (
     choose_baselines,
     score_baselines,
     score_span_method,
+    spans_by_fold,
 )
 from moola_pipeline.evaluation.folds import EvaluationFold
-from moola_pipeline.evaluation.live import score_whole_sessions
+from moola_pipeline.evaluation.live import alarm_candidates, score_whole_sessions
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.span_methods import TEACHERS
 from moola_pipeline.evaluation.test_set import LabeledTestSet
@@ -137,13 +138,16 @@ def _on_test(
         inputs.data(), inputs.encoder, inputs.recipe, inputs.scratch_seeds, device, workers, on_epoch
     ) as in_training:
         model = scoring.score_models(test_set, inputs.models, device, rng)
-        sessions = score_whole_sessions(test_set, served, live_sessions, device)
+        windows = test_set.resampled.windows
+        alarms = alarm_candidates(served, test_set.market, windows, live_sessions, device)
+        sessions = score_whole_sessions(test_set, alarms, served)
         by_rule = scoring.find_by_proposer(test_set, folds)
         trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
-        baselines = score_baselines(test_set, folds, by_rule, seeds)
-        teachers = score_span_method(test_set, folds, TEACHERS, seeds)
+        proposed = spans_by_fold(test_set, folds)
+        baselines = score_baselines(test_set, folds, by_rule, proposed, seeds)
+        teachers = score_span_method(test_set, folds, proposed, TEACHERS, seeds)
         chosen = inputs.chosen_baselines()
-        budgets = score_alarm_budgets(test_set, folds[0].validation, served, live_sessions, device)
+        budgets = score_alarm_budgets(test_set, alarms, folds[0].validation, served, live_sessions, device)
         ablations = {TEACHERS: teachers} | {
             name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
             for name in (UNTRAINED, SCRATCH)
@@ -174,8 +178,9 @@ def _cross_validated(
         for part in (models[: len(folds)], models[len(folds) :])
     )
     by_rule = scoring.find_by_proposer(test_set, folds)
-    baselines = score_baselines(test_set, folds, by_rule, (served,))
-    teachers = score_span_method(test_set, folds, TEACHERS, (served,))
+    proposed = spans_by_fold(test_set, folds)
+    baselines = score_baselines(test_set, folds, by_rule, proposed, (served,))
+    teachers = score_span_method(test_set, folds, proposed, TEACHERS, (served,))
     return AllScores(
         model,
         {},

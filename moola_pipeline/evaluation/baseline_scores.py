@@ -15,7 +15,13 @@ from moola_pipeline.evaluation.baselines import (
 from moola_pipeline.evaluation.folds import EvaluationFold, by_fold, cross_validation
 from moola_pipeline.evaluation.live import rule_alarms, score_rule_alarms
 from moola_pipeline.evaluation.scoring import find_by_proposer, score_fold_models, typed_events
-from moola_pipeline.evaluation.span_methods import EXTRA_TREES, SPAN_BASELINES, fit_span_method
+from moola_pipeline.evaluation.span_methods import (
+    EXTRA_TREES,
+    SPAN_BASELINES,
+    ProposedSpans,
+    fit_span_method,
+    propose_spans,
+)
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs, baseline_inputs_before
 from moola_pipeline.metrics.scores import (
     Scored,
@@ -44,6 +50,7 @@ def score_baselines(
     test_set: LabeledTestSet,
     folds: Sequence[EvaluationFold],
     found: Spans,
+    proposed: Sequence[ProposedSpans],
     seeds: Sequence[int],
     on_baseline: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Scored]:
@@ -55,6 +62,7 @@ def score_baselines(
         test_set: The scored windows.
         folds: Windows learned from.
         found: Spans of the rule alone.
+        proposed: Spans to judge, of each fold.
         seeds: Of the trees.
         on_baseline: Called with each name.
     """
@@ -69,18 +77,28 @@ def score_baselines(
                 runs.setdefault(method, []).append(scored)
     for name in SPAN_BASELINES:
         on_baseline(name)
-        runs[name] = [score_span_method(test_set, folds, name, seeds if name == EXTRA_TREES else seeds[:1])]
+        its_seeds = seeds if name == EXTRA_TREES else seeds[:1]
+        runs[name] = [score_span_method(test_set, folds, proposed, name, its_seeds)]
     return {name: mean_scores(scored) for name, scored in runs.items()}
 
 
+def spans_by_fold(test_set: LabeledTestSet, folds: Sequence[EvaluationFold]) -> list[ProposedSpans]:
+    """The spans that all methods of a fold judge."""
+    parts = (TrainingData(test_set.market, fold.train, fold.validation) for fold in folds)
+    return [propose_spans(part) for part in parts]
+
+
 def score_span_method(
-    test_set: LabeledTestSet, folds: Sequence[EvaluationFold], name: str, seeds: Sequence[int]
+    test_set: LabeledTestSet,
+    folds: Sequence[EvaluationFold],
+    proposed: Sequence[ProposedSpans],
+    name: str,
+    seeds: Sequence[int],
 ) -> Scored:
     """Mean scores over seeds of a method in place of the network; see `fit_span_method`."""
     runs = []
     for seed in seeds:
-        parts = [TrainingData(test_set.market, fold.train, fold.validation) for fold in folds]
-        fitted = [fit_span_method(name, part, seed) for part in parts]
+        fitted = [fit_span_method(name, spans, seed) for spans in proposed]
         rng = np.random.default_rng(seed)
         runs.append(score_fold_models(test_set, folds, fitted, seed, "cpu", rng).scores)
     return mean_scores(runs)
@@ -102,9 +120,8 @@ def choose_baselines(market: MarketArrays, labels: pd.DataFrame, embargo_bars: i
     windows, folds = cross_validation(labels, embargo_bars, CHOOSING_FOLDS)
     once = resample_windows(windows, 1, np.random.default_rng(0))
     test_set = LabeledTestSet(market, once)
-    return best_baselines(
-        score_baselines(test_set, folds, find_by_proposer(test_set, folds), (CHOOSING_SEED,))
-    )
+    by_rule, proposed = find_by_proposer(test_set, folds), spans_by_fold(test_set, folds)
+    return best_baselines(score_baselines(test_set, folds, by_rule, proposed, (CHOOSING_SEED,)))
 
 
 def best_baselines(baselines: Mapping[str, Scored]) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """Scores of live mode: alarms in labeled windows and whole sessions, and the rule as a baseline."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from moola_pipeline.evaluation.baselines import TypeBaseline
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs_before
-from moola_pipeline.inference.live import find_alarms
+from moola_pipeline.inference.live import alarms_of, find_alarms, live_candidates, live_thresholds
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types
@@ -15,6 +17,7 @@ from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.live_thresholds import fit_delay_thresholds
 from moola_pipeline.training.pseudo_labels import fit_min_net
 from moola_pipeline.windows.dense import live_windows, live_windows_of
+from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import LIVE_BARS, MAX_WAIT, WAITS
 
@@ -32,27 +35,68 @@ def score_live(test_set: LabeledTestSet, model: ExpansionModel, device: str) -> 
     }
 
 
+@dataclass(frozen=True)
+class AlarmCandidates:
+    """What may raise an alarm in some whole sessions.
+
+    Attributes:
+        sessions: The sessions.
+        candidates: Onset candidates at every closed bar.
+        series: (n,) segment of each candidate.
+        session: (n,) session of each candidate.
+        probability: (n,) that an expansion began there.
+    """
+
+    sessions: np.ndarray
+    candidates: OnsetCandidates
+    series: np.ndarray
+    session: np.ndarray
+    probability: np.ndarray
+
+    def alarms(self, threshold: float) -> np.ndarray:
+        """Indices of the candidates that raise an alarm at a threshold."""
+        return raised_alarms(self.candidates, self.series, self.probability, threshold, MAX_WAIT)
+
+
+def alarm_candidates(
+    model: ExpansionModel, market: MarketArrays, windows: LabeledWindows, n_sessions: int | None, device: str
+) -> AlarmCandidates | None:
+    """Onset candidates at every closed bar of whole sessions; None without live mode.
+
+    Args:
+        model: On `device`.
+        market: The bars and their features.
+        windows: Sessions that hold one of them are read.
+        n_sessions: Maximum number of sessions, evenly spread; None for all.
+        device: Device of the network.
+    """
+    if model.thresholds.live is None:
+        return None
+    sessions = spread_sessions(windows, n_sessions)
+    bar0 = live_windows(market.segment)
+    bar0 = bar0[np.isin(market.session[bar0], sessions)]
+    candidates, probability = live_candidates(model, market, bar0, device)
+    series = market.segment[bar0][candidates.window]
+    return AlarmCandidates(sessions, candidates, series, market.session[candidates.closed], probability)
+
+
 def score_whole_sessions(
-    test_set: LabeledTestSet, model: ExpansionModel, n_sessions: int | None, device: str
+    test_set: LabeledTestSet, tested: AlarmCandidates | None, model: ExpansionModel
 ) -> Scored:
     """Score the alarms of whole sessions with the longest wait.
 
     Args:
         test_set: The test windows.
+        tested: Candidates of the test sessions; None if the model was not trained for live mode.
         model: The served model.
-        n_sessions: Maximum number of sessions with a test window, evenly spread; None for all.
-        device: Device of the network.
     """
-    if model.thresholds.live is None:
+    if tested is None:
         return {}
-    tested = spread_sessions(test_set.resampled.windows, n_sessions)
-    day = test_set.market.session
-    bar0 = live_windows(test_set.market.segment)
-    bar0 = bar0[np.isin(day[bar0], tested)]
-    series = test_set.market.segment[bar0]
-    alarms = find_alarms(model, test_set.market, bar0, series, (MAX_WAIT,), device)
-    alarms = alarms.assign(row=alarms["start"], session=day[alarms["closed"]])
-    return score_sessions(test_set.resampled, tested, alarms, MAX_WAIT)
+    thresholds = live_thresholds(model).thresholds
+    found = tested.candidates, tested.series, tested.probability
+    alarms = alarms_of(model, *found, (MAX_WAIT,), thresholds)
+    alarms = alarms.assign(row=alarms["start"], session=test_set.market.session[alarms["closed"]])
+    return score_sessions(test_set.resampled, tested.sessions, alarms, MAX_WAIT)
 
 
 def spread_sessions(windows: LabeledWindows, n_sessions: int | None) -> np.ndarray:

@@ -81,33 +81,45 @@ class SpanMethod:
         return nullcontext()
 
 
-def fit_span_method(name: str, data: TrainingData, seed: int) -> SpanMethod:
+class ProposedSpans(NamedTuple):
+    """What every method judges: the data, its proposer, and the spans proposed in validation windows."""
+
+    data: TrainingData
+    proposer: SpanProposer
+    validation: Spans
+
+
+def propose_spans(data: TrainingData) -> ProposedSpans:
+    """Fit the proposer on complete training windows, as the network's training does."""
+    market, complete = data.market, data.train.complete_windows
+    beta = FinetuneSettings().proposal_beta
+    proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, beta)
+    return ProposedSpans(data, proposer, propose(market.measure_spans(data.validation.bar0), proposer))
+
+
+def fit_span_method(name: str, proposed: ProposedSpans, seed: int) -> SpanMethod:
     """Fit a method on training windows, and its thresholds on validation windows.
 
     Args:
         name: One of SPAN_BASELINES, or TEACHERS.
-        data: The bars and their labeled windows.
+        proposed: The labeled windows and the proposer.
         seed: Of the trees.
 
     Raises:
         ValueError: If the training windows hold one type only, or all or none of the proposals match.
     """
+    (data, proposer, proposals) = proposed
     market, train, validation = data.market, data.train, data.validation
     measure: Measure = teacher_features if name == TEACHERS else _numbers
-    beta, complete = FinetuneSettings().proposal_beta, train.complete_windows
-    proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, beta)
     fit_judges, fit_typers = _FITS[name]
     judge = fit_judges(expansion_examples(market, train, proposer, measure), seed)
     typer = fit_typers(type_examples(market, train, measure), seed)
     classifiers = SpanClassifiers(judge, typer)
-    proposals = propose(market.measure_spans(validation.bar0), proposer)
-    proposed, labeled = (
+    judged, labeled = (
         _read(classifiers, measure, market, validation.bar0, spans)
         for spans in (proposals, validation.spans.pointed())
     )
-    return SpanMethod(
-        classifiers, measure, proposer, fit_thresholds(validation, proposals, proposed, labeled)
-    )
+    return SpanMethod(classifiers, measure, proposer, fit_thresholds(validation, proposals, judged, labeled))
 
 
 def _numbers(market: MarketArrays, bar0: np.ndarray, spans: Spans) -> np.ndarray:

@@ -71,12 +71,23 @@ def find_alarms(
     if not len(bar0):
         return _alarms(model, np.empty((7, 0)))
     candidates, probability = live_candidates(model, market, bar0, device)
-    candidate_series = np.asarray(series)[candidates.window]
+    return alarms_of(model, candidates, np.asarray(series)[candidates.window], probability, waits, thresholds)
+
+
+def alarms_of(
+    model: ExpansionModel,
+    candidates: OnsetCandidates,
+    series: np.ndarray,
+    probability: np.ndarray,
+    waits: tuple[int, ...],
+    thresholds: Mapping[int, float],
+) -> pd.DataFrame:
+    """The alarms that candidates raise; `series` and `probability` are (n_candidates,), see `find_alarms`."""
     systems = []
     for wait in waits:
-        alarms = raised_alarms(candidates, candidate_series, probability, thresholds[wait], wait)
+        alarms = raised_alarms(candidates, series, probability, thresholds[wait], wait)
         columns = (
-            candidate_series,
+            series,
             candidates.closed,
             candidates.start,
             candidates.direction,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.evaluation.alarm_budgets import BUDGETS, AlarmCandidates, fit_budgets
+from moola_pipeline.evaluation.alarm_budgets import BUDGETS, fit_budgets
+from moola_pipeline.evaluation.live import AlarmCandidates
 from moola_pipeline.models.live import OnsetCandidates
 
 DAYS = np.array(["2025-01-06", "2025-01-07"], "datetime64[ns]")
@@ -51,7 +52,7 @@ def test_a_model_without_live_mode_has_no_budgets():
     from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
 
     hindsight_only = SimpleNamespace(thresholds=SimpleNamespace(live=None))
-    assert score_alarm_budgets(None, None, hindsight_only, None, "cpu") == {}  # pyright: ignore[reportArgumentType]
+    assert score_alarm_budgets(None, None, None, hindsight_only, None, "cpu") == {}  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("spacing", [1, 5])

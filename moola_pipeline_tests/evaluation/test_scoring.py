@@ -14,7 +14,7 @@ import pytest
 
 from moola_pipeline.bars.rolls import read_rolls
 from moola_pipeline.bars.table import build_table
-from moola_pipeline.evaluation.baseline_scores import score_baselines
+from moola_pipeline.evaluation.baseline_scores import score_baselines, spans_by_fold
 from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.evaluation.scoring import find_by_proposer, score_second_pass
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
@@ -69,7 +69,9 @@ def test_the_table_of_the_design_is_reproduced_within_its_intervals(benchmark: B
     test_set, train, _ = benchmark
     assert (len(train.spans.type), len(test_set.resampled.windows.spans.type)) == (174, 147)
     folds = single_fold(len(test_set.resampled.windows.bar0), train, train)
-    baselines = score_baselines(test_set, folds, find_by_proposer(test_set, folds), (0,))
+    baselines = score_baselines(
+        test_set, folds, find_by_proposer(test_set, folds), spans_by_fold(test_set, folds), (0,)
+    )
     for name, scored in baselines.items():
         print_scores(name, scored)
     for name, (metric, estimate, low, high) in DESIGN.items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moola_pipeline.evaluation.baseline_scores import best_baselines, score_span_method
+from moola_pipeline.evaluation.baseline_scores import best_baselines, score_span_method, spans_by_fold
 from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.evaluation.span_methods import (
     EXTRA_TREES,
@@ -11,6 +11,7 @@ from moola_pipeline.evaluation.span_methods import (
     TEACHERS,
     SpanMethod,
     fit_span_method,
+    propose_spans,
 )
 from moola_pipeline.evaluation.test_set import LabeledTestSet
 from moola_pipeline.inference.hindsight import find_events
@@ -25,24 +26,21 @@ DATA = TrainingData(MARKET.bars, TRAIN, VALIDATION)
 
 @pytest.fixture(scope="module", params=[EXTRA_TREES, LOGISTIC, TEACHERS])
 def method(request: pytest.FixtureRequest) -> tuple[str, SpanMethod]:
-    return request.param, fit_span_method(request.param, DATA, 0)
+    return request.param, fit_span_method(request.param, propose_spans(DATA), 0)
 
 
 def test_a_method_types_and_finds_what_it_learned(method: tuple[str, SpanMethod]):
     name, _ = method
-    scored = score_span_method(
-        LabeledTestSet(MARKET.bars, resample_windows(TEST, 20, np.random.default_rng(0))),
-        single_fold(len(TEST.bar0), TRAIN, VALIDATION),
-        name,
-        (0,),
-    )
+    test_set = LabeledTestSet(MARKET.bars, resample_windows(TEST, 20, np.random.default_rng(0)))
+    folds = single_fold(len(TEST.bar0), TRAIN, VALIDATION)
+    scored = score_span_method(test_set, folds, spans_by_fold(test_set, folds), name, (0,))
     assert {"type_f1_macro", "event_f1_macro", "map_iou50", "ece", "onset_mae_bars"} <= set(scored)
     assert scored["event_f1_untyped"].estimate > 0
 
 
 def test_a_seed_gives_the_same_method_again(method: tuple[str, SpanMethod]):
     name, fitted = method
-    again = fit_span_method(name, DATA, 0)
+    again = fit_span_method(name, propose_spans(DATA), 0)
     assert again.thresholds == fitted.thresholds
     one, other = (find_events(it, MARKET.bars, TEST.bar0) for it in (fitted, again))
     assert one.equals(other)
@@ -61,7 +59,10 @@ def test_probabilities_stay_away_from_certainty(method: tuple[str, SpanMethod]):
 def test_the_best_baseline_is_named_by_each_primary_metric():
     test_set = LabeledTestSet(MARKET.bars, resample_windows(TEST, 20, np.random.default_rng(0)))
     folds = single_fold(len(TEST.bar0), TRAIN, VALIDATION)
-    scored = {name: score_span_method(test_set, folds, name, (0,)) for name in (EXTRA_TREES, LOGISTIC)}
+    proposed = spans_by_fold(test_set, folds)
+    scored = {
+        name: score_span_method(test_set, folds, proposed, name, (0,)) for name in (EXTRA_TREES, LOGISTIC)
+    }
     chosen = best_baselines(scored)
     for metric, name in chosen.items():
         assert scored[name][metric].estimate == max(one[metric].estimate for one in scored.values())
