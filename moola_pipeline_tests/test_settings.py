@@ -176,7 +176,9 @@ def test_the_labels_of_a_simulated_market_fall_into_one_split_each(name: str):
 
 def test_profiles_grow_from_smoke_to_full():
     smoke, demo, full = (PROFILES[name] for name in ("smoke", "demo", "full"))
-    assert smoke.pretrain.epochs < demo.pretrain.epochs < full.pretrain.epochs
+    assert smoke.pretrain.hidden_units < demo.pretrain.hidden_units == full.pretrain.hidden_units
+    assert demo.pretrain.epochs < full.pretrain.epochs
+    assert smoke.finetune.distill_windows < demo.finetune.distill_windows < full.finetune.distill_windows
     assert smoke.finetune.epochs < demo.finetune.epochs == full.finetune.epochs
     assert len(smoke.finetune.seeds) == len(demo.finetune.seeds) == 1
     assert len(full.finetune.seeds) == 5
