@@ -153,11 +153,18 @@ def read_checksummed(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the file does not exist.
+        UnreadableFile: If the system cannot read it.
         Truncated: If its end is missing.
         ChecksumMismatch: If any byte was changed.
         IntegrityError: If it is not a JSON object.
     """
-    return parse_checksummed(path.read_bytes(), f"{path.name} {wanted}", remedy)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as fault:
+        raise unreadable(path, fault, remedy) from fault
+    return parse_checksummed(content, f"{path.name} {wanted}", remedy)
 
 
 def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:
