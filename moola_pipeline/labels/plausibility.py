@@ -77,14 +77,14 @@ class MarkedSpans:
 
     @classmethod
     def of_labels(cls, labels: pd.DataFrame, clock: pd.Series | None = None) -> "MarkedSpans":
-        """The expansions of LABEL_COLUMNS.
+        """The expansions of LABEL_COLUMNS; one that several annotators marked alike counts once.
 
         Args:
             labels: LABEL_COLUMNS.
             clock: Times of bar 0 as the file writes them, without a zone, on the index of `labels` at
                 least; None if they are UTC.
         """
-        marked = expansions(labels)
+        marked = expansions(labels).drop_duplicates(["window_id", "expansion_start", "expansion_end"])
         moments = marked["window_start"].astype("int64").to_numpy()
         written = moments if clock is None else clock.loc[marked.index].astype("int64").to_numpy()
         return cls(

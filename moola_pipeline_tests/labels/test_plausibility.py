@@ -16,6 +16,7 @@ from moola_pipeline.labels.plausibility import (
     fitting_zone,
 )
 from moola_pipeline_tests.labels.marked_market import marked_bars, marked_spans, on_clock, shifted
+from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
 
 NEW_YORK = "America/New_York"
 
@@ -135,3 +136,9 @@ def test_percentiles_of_random_places_average_one_half(bars):
 def test_a_span_outside_the_bars_ranks_lowest(bars, spans):
     fit = SpanFit(spans, bars)
     assert not fit.percentiles(spans.window_start + 10**18).any()
+
+
+def test_a_span_that_several_annotators_marked_alike_counts_once():
+    labels = weekly_labels(weekly_bars())
+    twice = pd.concat([labels.assign(annotator=name) for name in ("ann", "bob")], ignore_index=True)
+    assert len(MarkedSpans.of_labels(twice).start) == len(MarkedSpans.of_labels(labels).start) > 0
