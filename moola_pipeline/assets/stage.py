@@ -131,7 +131,7 @@ class OpenStage:
     @property
     def scored_labels(self) -> DataInput:
         """The labels on which models are scored: of the test split, or all if there is none."""
-        return inputs_of(self.market, self.made_from.market)[-1]
+        return inputs_of(self.made_from.market)[-1]
 
     def result(
         self,
@@ -194,7 +194,7 @@ def open_stage(
     own = ingredients(asset, read_data_digests(market), settings, {**known, **(upstream or {})})
     tags = {"market": market.name, "simulated": market.simulated, "profile": profile.name}
     params = {**in_force, **(params or {})}
-    logged = tracking.run(context, market.model_name, params, tags, inputs_of(market, own.market))
+    logged = tracking.run(context, market.model_name, params, tags, inputs_of(own.market))
     with logged as run, measured(run) as usage:
         crash_point(f"{asset}.before_compute")
         yield OpenStage(asset, market, profile, run, own, usage)
@@ -205,9 +205,9 @@ USES = dict(zip(SPLITS, ("training", "validation", "testing"), strict=True))
 """MLflow's words for the splits."""
 
 
-def inputs_of(market: InstrumentData, data: DataDigests) -> list[DataInput]:
+def inputs_of(data: DataDigests) -> list[DataInput]:
     """Bars and labels of each split; the last one are the labels on which models are scored."""
-    sources = {"bars": market.store.shown_manifest, "labels": "labels.csv"}
+    sources = {"bars": "manifest.json", "labels": "labels.csv"}
     parts = [(name, f"{name}.{split}", use) for split, use in USES.items() for name in sources]
     if not data.rows[f"labels.{SPLITS[-1]}"]:  # all are scored, by cross-validation
         parts.append(("labels", "labels", ""))

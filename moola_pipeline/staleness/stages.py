@@ -75,6 +75,8 @@ STAGES = {
     "registered_model": Stage(
         "JsonIOManager",
         roots=(
+            "report/standings.py",  # the note of the version
+            "report/verdict.py",
             "tracking/imported_promotion.py:contender",
             "tracking/logged_model.py:log_model",
             "tracking/promotion_log.py:apply_decision",
