@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moola_pipeline.assets.metadata import LINEAGE
 from moola_pipeline.cli.services import is_free
 from moola_pipeline.cli.ui import only_ui
 from moola_pipeline.errors import BadInput
@@ -76,7 +77,7 @@ def test_both_servers_run_on_loopback_and_end_with_the_command(number: signal.Si
         shown = "".join(iter(process.stdout.readline, "}\n")) + "}"
     urls = json.loads(shown)
     dagster, mlflow = (
-        urls["dagster"],
+        urls["dagster"].removesuffix(LINEAGE),
         urls["mlflow"].removesuffix("/#/experiments?workflowType=machine_learning"),
     )
     assert status_of(dagster, "/server_info") == 200
