@@ -42,7 +42,7 @@ def test_a_first_model_is_made_from_few_labels(tmp_path: Path):
     assert report["n_folds"] >= 3
     assert report["metrics"]["event_f1_macro"]["n"] <= len(windows)
     assert report["metrics"]["event_f1_macro"]["n"] >= 0.9 * len(windows)  # all but those in the embargo
-    assert set(report["ablations"]) == {"untrained"}
+    assert set(report["ablations"]) == {"teachers", "untrained"}
     assert len(report["baselines"]) > 5 and len(report["trivial_baselines"]) > 5
     assert {"delay_curve", "null", "scratch"} <= set(report["details"]["not_measured"])
     assert "Provisional report" in (home.reports / "nq-smoke" / "report.html").read_text()
