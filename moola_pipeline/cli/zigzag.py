@@ -93,7 +93,7 @@ def zigzag(
     if plot is not None and drawn is not None:
         with writing("--plot", plot):
             title = f"{file.name}, session {drawn}, zigzag k = {k:g}, ATR({atr})"
-            _draw(plot, bars, swings, (drawn, title, show_timezone))
+            _draw(plot, bars, swings, drawn, title, show_timezone)
     shown = {
         "file": file.name,
         "k": k,
@@ -134,15 +134,15 @@ def _chosen_session(bars: "pd.DataFrame", wanted: str | None, source: str) -> st
     return wanted or str(last)
 
 
-def _draw(plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", of_chart: tuple[str, str, str]) -> None:
-    """Draw a session; `of_chart` holds its date, the title and the time zone."""
+def _draw(
+    plot: Path, bars: "pd.DataFrame", swings: "pd.DataFrame", session: str, title: str, zone: str
+) -> None:
     import numpy as np
 
     from moola_pipeline.inference.plots import draw_session, draw_swings
     from moola_pipeline.plotting import picture_file
     from moola_pipeline.storage.atomic_write import atomic_write_bytes
 
-    session, title, zone = of_chart
     drawn = bars.loc[bars["session"].to_numpy() == np.datetime64(session)]
     figure, axes = draw_session(drawn, title, zone)
     draw_swings(axes, drawn, swings.loc[swings["time"].isin(drawn["timestamp"])])

@@ -66,7 +66,7 @@ def score_baselines(
         seeds: Of the trees.
         on_baseline: Called with each name.
     """
-    inputs = _Compared(test_set, folds, found)
+    inputs = _SharedInputs(test_set, folds, found)
     runs: dict[str, list[Scored]] = {}
     for seed in seeds:
         for name in TYPE_BASELINES:
@@ -130,7 +130,7 @@ def best_baselines(baselines: Mapping[str, Scored]) -> dict[str, str]:
     return {metric: winner[0] for metric, winner in winners.items() if winner}
 
 
-class _Compared:
+class _SharedInputs:
     """Inputs of the baselines for labeled and for proposed spans, computed once."""
 
     def __init__(self, test_set: LabeledTestSet, folds: Sequence[EvaluationFold], found: Spans) -> None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.bars.sessions import session_of
-from moola_pipeline.errors import BadInput, IntegrityError, did_you_mean
+from moola_pipeline.errors import BadInput, did_you_mean
 from moola_pipeline.labels.schema import (
     COMPLETE,
     CONSENSUS,
@@ -23,7 +23,7 @@ from moola_pipeline.labels.schema import (
     UNKNOWN,
     UNNAMED,
 )
-from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+from moola_pipeline.storage.checksums import read_choice, write_checksummed
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
     OFFSET_COLLAR_SHARE,
@@ -57,13 +57,7 @@ def read_label_choice(folder: Path) -> LabelChoice:
     Raises:
         IntegrityError: If the file was changed after `write_label_choice` wrote it.
     """
-    try:
-        return LabelChoice.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
-    except FileNotFoundError:
-        return ANYBODY
-    except ValidationError as fault:
-        first = fault.errors()[0]["msg"]
-    raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
+    return read_choice(folder / CHOICE_NAME, LabelChoice, REQUIREMENT, REMEDY) or ANYBODY
 
 
 def write_label_choice(folder: Path, choice: LabelChoice) -> None:

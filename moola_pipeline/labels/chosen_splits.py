@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from moola_pipeline.errors import IntegrityError
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+from moola_pipeline.storage.checksums import read_choice, write_checksummed
 
 CHOICE_NAME = "splits.json"
 REQUIREMENT = "must hold the chosen split dates"
@@ -25,13 +22,7 @@ def read_split_choice(folder: Path) -> SplitSettings | None:
     Raises:
         IntegrityError: If the file was changed after `write_split_choice` wrote it.
     """
-    try:
-        return SplitSettings.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
-    except FileNotFoundError:
-        return None
-    except ValidationError as fault:
-        first = fault.errors()[0]["msg"]
-    raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
+    return read_choice(folder / CHOICE_NAME, SplitSettings, REQUIREMENT, REMEDY)
 
 
 def write_split_choice(folder: Path, settings: SplitSettings) -> None:

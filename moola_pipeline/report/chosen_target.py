@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from moola_pipeline.errors import IntegrityError
 from moola_pipeline.report.data import Target
-from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
+from moola_pipeline.storage.checksums import read_choice, write_checksummed
 
 CHOICE_NAME = "target.json"
 REQUIREMENT = "must hold the chosen target"
@@ -22,13 +19,7 @@ def read_target_choice(folder: Path) -> Target:
     Raises:
         IntegrityError: If the file was changed after `write_target_choice` wrote it.
     """
-    try:
-        return Target.model_validate(read_checksummed(folder / CHOICE_NAME, REQUIREMENT, REMEDY))
-    except FileNotFoundError:
-        return Target()
-    except ValidationError as fault:
-        first = fault.errors()[0]["msg"]
-    raise IntegrityError(f"{CHOICE_NAME} {REQUIREMENT}, but {first}. {REMEDY}")
+    return read_choice(folder / CHOICE_NAME, Target, REQUIREMENT, REMEDY) or Target()
 
 
 def write_target_choice(folder: Path, target: Target) -> None:

@@ -288,7 +288,7 @@ def _moved(data: ReportData, before: PreviousRun, caution: str | None) -> str:
         return "type F1 cannot be compared: one of the two reports does not have it"
     if now == then:
         return f"type F1 has not changed: {interval_text(now)}"
-    apart = standing(now, then) != "level"
+    apart = standing(now, then) in ("better", "worse")
     overlap = "the intervals do not overlap" if apart else "the intervals overlap, so this may be chance"
     return f"type F1 went from {interval_text(then)} to {interval_text(now)}; {caution or overlap}"
 

@@ -7,11 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moola_pipeline.errors import ChecksumMismatch, IntegrityError, Truncated, UnreadableFile
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+ChoiceT = TypeVar("ChoiceT", bound="BaseModel")
 CHUNK_BYTES = 8 << 20
 OWN_SHA256 = "own_sha256"
 """Key or column of the SHA256 of all other content."""
@@ -165,6 +169,29 @@ def read_checksummed(path: Path, wanted: str, remedy: str) -> dict[str, Any]:
     except OSError as fault:
         raise unreadable(path, fault, remedy) from fault
     return parse_checksummed(content, f"{path.name} {wanted}", remedy)
+
+
+def read_choice(path: Path, model: "type[ChoiceT]", wanted: str, remedy: str) -> "ChoiceT | None":
+    """A choice of the user that `write_checksummed` stored; None if there is none.
+
+    Args:
+        path: Its file.
+        model: Its class.
+        wanted: The requirement in the error, such as `must hold the chosen split dates`.
+        remedy: The remedy in the error.
+
+    Raises:
+        IntegrityError: If the file was changed, or cannot be read; see `read_checksummed`.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(read_checksummed(path, wanted, remedy))
+    except FileNotFoundError:
+        return None
+    except ValidationError as fault:
+        first = fault.errors()[0]["msg"]
+    raise IntegrityError(f"{path.name} {wanted}, but {first}. {remedy}")
 
 
 def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any]:

@@ -97,17 +97,17 @@ def served_signature() -> "ModelSignature":
     from mlflow.types.schema import AnyType
 
     from moola_pipeline.bars.columns import FRAME_NAMES
-    from moola_pipeline.inference.hindsight import EXPANSION_COLUMNS
+    from moola_pipeline.inference.expansion_table import EXPANSION_TABLE
 
     spelled = dict.fromkeys(form for name in FRAME_NAMES for form in (name, name.capitalize(), name.upper()))
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in spelled]
     types = {
-        **dict.fromkeys(TIME_COLUMNS, DataType.datetime),
-        **dict.fromkeys(("probability", "p_retracement"), DataType.double),
+        "datetime64[ns, UTC]": DataType.datetime,
+        "float32": DataType.double,  # as it is predicted; stored it is shorter
+        "str": DataType.string,
     }
     expansions: list[ColSpec | TensorSpec] = [
-        ColSpec(types.get(name, DataType.string), name, required=name not in OPEN_COLUMNS)
-        for name in EXPANSION_COLUMNS
+        ColSpec(types[column.dtype], column.name, required=not column.nullable) for column in EXPANSION_TABLE
     ]
     return ModelSignature(
         inputs=Schema(columns),
@@ -116,9 +116,6 @@ def served_signature() -> "ModelSignature":
     )
 
 
-TIME_COLUMNS = ("window_start", "started_at", "ended_at", "decided_at")
-OPEN_COLUMNS = ("ended_at",)
-"""Null in live mode, while the end of the expansion is not known."""
 EXAMPLE_BARS = 240
 """Enough for some expansions; a window needs 145."""
 EXAMPLE_OPENED_AT = "2025-04-01T14:00:00Z"

@@ -116,6 +116,13 @@ def test_unchanged_numbers_are_reported_as_unchanged():
     assert "type F1 has not changed: 0.74 [0.67, 0.81]" in answer.sentence
 
 
+def test_scores_without_an_interval_are_not_called_apart():
+    unbounded = Score(estimate=0.5, low=None, high=None, n=147)
+    then = {**report_data().metrics, "type_f1_macro": unbounded}
+    before = changed_since(settings_changed=False, bars_changed=False, labels_changed=False, metrics=then)
+    assert "do not overlap" not in change_answer(before).sentence
+
+
 @pytest.mark.parametrize(
     ("estimate", "low", "word"),
     [
