@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moola_pipeline.cli.run import _notebook_lines
+from moola_pipeline.cli.run_outcome import notebook_lines
 from moola_pipeline.cli.ui import _dagster, _environment, _mlflow
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.asset_checksums import write_checksums
@@ -67,10 +67,10 @@ def test_a_secret_is_found_in_a_text_a_file_and_an_archive(tmp_path: Path):
 
 
 def test_the_notebook_lines_read_the_address_from_the_environment(tmp_path: Path):
-    first, _ = _notebook_lines(None, "moola-nq")
+    first, _ = notebook_lines(None, "moola-nq")
     assert first == ('import mlflow; import os; mlflow.set_tracking_uri(os.environ["MOOLA_TRACKING_URI"])')
     assert (
-        _notebook_lines("sqlite:///x", "moola-nq")[0]
+        notebook_lines("sqlite:///x", "moola-nq")[0]
         == 'import mlflow; mlflow.set_tracking_uri("sqlite:///x")'
     )
 

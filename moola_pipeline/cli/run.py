@@ -1,6 +1,5 @@
 """`moola run`: train, evaluate and register a model, then predict on the newest bars."""
 
-import json
 import logging
 import os
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moola_pipeline.cli.durations import expected_seconds
-from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE, in_this_home
+from moola_pipeline.cli.exit_codes import DEBUG_VARIABLE
 from moola_pipeline.cli.options import (
     choose_annotator,
     choose_splits,
@@ -25,8 +24,9 @@ from moola_pipeline.cli.options import (
     split_options,
     target_options,
 )
-from moola_pipeline.cli.output import emit, json_option
+from moola_pipeline.cli.output import json_option
 from moola_pipeline.cli.progress import busy, run_progress
+from moola_pipeline.cli.run_outcome import show_outcome
 from moola_pipeline.cli.signals import repeat_interrupt
 from moola_pipeline.errors import BadInput, IntegrityError, MoolaError
 from moola_pipeline.storage.atomic_write import locked
@@ -132,7 +132,7 @@ def run(
                 click.echo(expected.shown)
             with run_progress(expected.by_asset, as_json) as progress:
                 _materialize(instance, stale, chosen, compute, progress)
-    _show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
+    show_outcome(home, pipeline, stale, time.monotonic() - started, as_json)
     verify_champion(home, pipeline.chosen_market().model_name)  # even if nothing was rebuilt
 
 
@@ -305,81 +305,3 @@ def _fault(raised: dict[str, BaseException]) -> Exception:
         kind, text = type(chain[-1]).__name__, str(chain[-1]).strip().partition("\n")[0]
         return moola_error or MoolaError(f"{step} failed: {kind}: {text}")
     return MoolaError("The run failed. Read its log in Dagster (moola ui).")
-
-
-def _show_outcome(
-    home: Home, pipeline: "Pipeline", rebuilt: list[str], seconds: float, as_json: bool
-) -> None:
-    from moola_pipeline.cli.report import read_report
-    from moola_pipeline.report.html import summary_lines
-    from moola_pipeline.storage.remote_stores import remote_tracking_uri
-    from moola_pipeline.tracking.runs import tracking_uri
-
-    market = pipeline.chosen_market()
-    data = read_report(pipeline.report_folder)
-    page = pipeline.report_folder / "report.html"
-    # A remote address may hold a password: never print it.
-    uri = None if remote_tracking_uri() else tracking_uri(home)
-    notebook = _notebook_lines(uri, market.model_name)
-    with busy("Reading the registry"):
-        model = _registered(home, pipeline)
-    if as_json:
-        facts = {
-            "made": rebuilt,
-            "seconds": round(seconds, 1),
-            "report": str(page),
-            "model": model,
-            "notebook": notebook,
-        }
-        emit({**data.model_dump(mode="json"), **facts}, [], as_json)
-        return
-    if not rebuilt:
-        click.echo(
-            "Nothing has changed since the last run: all nine assets are up to date. "
-            "Use --force to rebuild them."
-        )
-    click.echo("")
-    for line in summary_lines(data):
-        click.echo(line)
-    click.echo(f"\nreport    {page}")
-    click.echo(f"model     {_standing(model)}")
-    click.echo(
-        f"size      {data.run.settings['n_parameters']:,} parameters "
-        "(weights, scales, span proposer, thresholds)"
-    )
-    click.echo("notebook  " + "\n          ".join(notebook))
-    if market.simulated:
-        click.echo(in_this_home("own data  moola bars add FILE && moola labels add FILE, then moola run"))
-    click.echo(f"done in {seconds:.1f} s")
-
-
-def _registered(home: Home, pipeline: "Pipeline") -> dict[str, str | None]:
-    """The registered version of this market and profile, and the champion."""
-    from moola_pipeline.storage.asset_checksums import prove
-    from moola_pipeline.tracking.registry import champion_version
-
-    path = pipeline.artifact_path("registered_model")
-    prove(path)
-    record = json.loads(path.with_suffix(".json").read_bytes())
-    name = pipeline.chosen_market().model_name
-    return {"name": name, "version": record["version"], "champion": champion_version(home, name)}
-
-
-def _standing(model: dict[str, str | None]) -> str:
-    name, version, champion = model["name"], model["version"], model["champion"]
-    if version == champion:
-        return f"models:/{name}/{version} is champion"
-    if champion is None:
-        return f"models:/{name}/{version}; there is no champion"
-    return f"models:/{name}/{version} is challenger; the lines below load the champion, version {champion}"
-
-
-def _notebook_lines(uri: str | None, model: str) -> list[str]:
-    """Lines to paste into a notebook; if `uri` is None, they read it from the environment."""
-    where = f'mlflow.set_tracking_uri("{uri}")'
-    if uri is None:
-        where = 'import os; mlflow.set_tracking_uri(os.environ["MOOLA_TRACKING_URI"])'
-    return [
-        f"import mlflow; {where}",
-        f'model = mlflow.pyfunc.load_model("models:/{model}@champion")',
-    ]

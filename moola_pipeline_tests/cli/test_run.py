@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
-from moola_pipeline.cli.run import _standing
+from moola_pipeline.cli.run_outcome import standing_of
 from moola_pipeline.errors import BadInput, ChecksumMismatch
 from moola_pipeline.labels.chosen_splits import write_split_choice
 from moola_pipeline.labels.splits import SplitSettings
@@ -352,6 +352,6 @@ def test_the_registered_version_is_shown_with_the_champion(smoke_home: Home, smo
     (smoke_copy.store / "simulated-smoke" / "registered_model.json").unlink()
     again = call(*SMOKE, home=smoke_copy.root).stdout
     assert f"model     models:/{name}/1 is champion\n" in again  # the same weights are no new version
-    assert _standing({"name": name, "version": "2", "champion": "1"}) == (
+    assert standing_of({"name": name, "version": "2", "champion": "1"}) == (
         f"models:/{name}/2 is challenger; the lines below load the champion, version 1"
     )
