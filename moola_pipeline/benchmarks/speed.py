@@ -106,7 +106,8 @@ LABELED_WINDOWS = 1_000
 
 def measure_labels(table: pd.DataFrame) -> Timing:
     """Time the projection of judgments, in time, to rows of label files on a table of bars."""
-    from moola_pipeline.labels.judgments import Judgment, MarkedSpan, rows_of
+    from moola_pipeline.labels.judgment_rows import rows_of
+    from moola_pipeline.labels.judgments import Judgment, MarkedSpan
     from moola_pipeline.labels.schema import CHOSEN, FIRST_DEFINITION, TYPES
     from moola_pipeline.windows.dense import pretraining_windows
     from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST

@@ -10,7 +10,7 @@ from moola_pipeline.label_choice.doubt import draw_spread, unlabeled_windows, wi
 from moola_pipeline.label_choice.trees import can_learn, fit_trees, score_proposals
 from moola_pipeline.labeler.background import BackgroundWork
 from moola_pipeline.labeler.chart_bars import ChartBars
-from moola_pipeline.labels.judgments import LabelRow, frame_of
+from moola_pipeline.labels.judgment_rows import LabelRow, frame_of
 from moola_pipeline.labels.placement import split_labels
 from moola_pipeline.labels.spans import labeled_windows
 from moola_pipeline.labels.splits import SplitSettings, training_rows_end

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from moola_pipeline.labeler.chart_bars import ChartBars
-from moola_pipeline.labels.judgments import Judgment, LabelRow, MarkedSpan
+from moola_pipeline.labels.judgment_rows import LabelRow
+from moola_pipeline.labels.judgments import Judgment, MarkedSpan
 from moola_pipeline.labels.schema import EXCLUDED_GRADE
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 

@@ -31,7 +31,7 @@ from moola_pipeline.labeler.session import LabelingSession
 from moola_pipeline.labeler.task_files import Task, make_task, read_task, require_instrument, task_windows
 from moola_pipeline.labels.chosen_splits import keep_proposed, read_split_choice
 from moola_pipeline.labels.definitions import SUGGESTED, add_definition, definition_texts, keep_definition
-from moola_pipeline.labels.judgments import frame_of
+from moola_pipeline.labels.judgment_rows import frame_of
 from moola_pipeline.labels.registry import RegisteredJudgments, open_judgments
 from moola_pipeline.labels.schema import COMPLETE, DRAWN
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates

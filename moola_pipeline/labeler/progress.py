@@ -8,7 +8,7 @@ import pandas as pd
 
 from moola_pipeline.evaluation.agreement import Agreement, measure_agreement
 from moola_pipeline.labeler.background import BackgroundWork
-from moola_pipeline.labels.judgments import LabelRow, frame_of
+from moola_pipeline.labels.judgment_rows import LabelRow, frame_of
 from moola_pipeline.labels.schema import EXCLUDED_GRADE, FIRST_PASS, SECOND_PASS
 from moola_pipeline.labels.splits import FEW_EXPANSIONS, MIN_EXPANSIONS
 from moola_pipeline.metrics.bootstrap import Interval

@@ -18,7 +18,8 @@ from moola_pipeline.labeler.marks import (
     WindowMarks,
     judgment_of,
 )
-from moola_pipeline.labels.judgments import Journal, Judgment, LabelRow
+from moola_pipeline.labels.judgment_rows import LabelRow
+from moola_pipeline.labels.judgments import Journal, Judgment
 from moola_pipeline.labels.registry import add_judgments, open_judgments
 
 DRAFT, SAVED, CHANGED = "draft", "saved", "changed"

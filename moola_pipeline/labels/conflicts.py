@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.labels.judgments import LabelRow
+from moola_pipeline.labels.judgment_rows import LabelRow
 from moola_pipeline.labels.schema import EXCLUDED_GRADE, NONE, UNKNOWN, expansions, is_complete
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 

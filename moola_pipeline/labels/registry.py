@@ -14,15 +14,13 @@ from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Tr
 from moola_pipeline.labels.conflicts import (
     refuse_contradictions,
 )
+from moola_pipeline.labels.judgment_rows import LabelRow, csv_of, label_rows
 from moola_pipeline.labels.judgments import (
     JOURNAL_NAME,
     NO_DIGEST,
     Journal,
     Judgment,
-    LabelRow,
-    csv_of,
     journal_lines,
-    label_rows,
     read_journal,
 )
 from moola_pipeline.labels.label_rows import read_labels

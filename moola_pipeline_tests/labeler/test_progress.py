@@ -4,7 +4,7 @@ import pytest
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.labeler.progress import SelfAgreement, progress_facts
-from moola_pipeline.labels.judgments import LabelRow, judgments_of, label_rows
+from moola_pipeline.labels.judgment_rows import LabelRow, judgments_of, label_rows
 from moola_pipeline_tests.labels.weekly_market import weekly_bars, weekly_labels
 
 

@@ -13,7 +13,8 @@ from moola_pipeline.errors import BadInput, Truncated
 from moola_pipeline.labels import registry
 from moola_pipeline.labels.conflicts import clashing_windows, find_contradictions
 from moola_pipeline.labels.importing import add_labels
-from moola_pipeline.labels.judgments import Judgment, judgments_of, rows_of
+from moola_pipeline.labels.judgment_rows import judgments_of, rows_of
+from moola_pipeline.labels.judgments import Judgment
 from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.registry import (
     add_judgments,

@@ -17,14 +17,8 @@ from moola_pipeline.evaluation.agreement import measure_agreement
 from moola_pipeline.labels.annotators import LabelChoice, annotators_of, choose_labels
 from moola_pipeline.labels.export import WRITERS
 from moola_pipeline.labels.importing import add_labels
-from moola_pipeline.labels.judgments import (
-    Journal,
-    in_file_order,
-    journal_lines,
-    judgments_of,
-    read_journal,
-    rows_of,
-)
+from moola_pipeline.labels.judgment_rows import in_file_order, judgments_of, rows_of
+from moola_pipeline.labels.judgments import Journal, journal_lines, read_journal
 from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.registration import AddSettings
 from moola_pipeline.labels.registry import registered_files, registered_judgments, registered_labels
