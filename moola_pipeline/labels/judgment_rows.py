@@ -11,7 +11,7 @@ import pandas as pd
 
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.errors import IntegrityError
-from moola_pipeline.labels.judgments import ONE_JUDGMENT, Judgment, MarkedSpan
+from moola_pipeline.labels.judgments import Judgment, MarkedSpan
 from moola_pipeline.labels.schema import (
     COMPLETE,
     DRAWN,
@@ -22,6 +22,9 @@ from moola_pipeline.labels.schema import (
     REVIEW,
 )
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+
+ONE_JUDGMENT = ["window_id", "pass", "annotator", "definition"]
+"""The newest judgment of these holds."""
 
 
 def rows_of(judgments: Iterable[Judgment], bars: pd.DataFrame) -> pd.DataFrame:

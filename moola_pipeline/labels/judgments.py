@@ -13,8 +13,6 @@ from moola_pipeline.storage.checksums import bytes_digest, checksummed_line, par
 JOURNAL_NAME = "judgments.jsonl"
 NO_DIGEST = bytes_digest(b"").sha256
 """The digest before the first line."""
-ONE_JUDGMENT = ["window_id", "pass", "annotator", "definition"]
-"""The newest judgment of these holds."""
 
 
 @dataclass(frozen=True)

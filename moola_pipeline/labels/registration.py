@@ -14,8 +14,8 @@ from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.store import require_plain_name
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labels.conflicts import clashing_windows, judges, repeated_labels
-from moola_pipeline.labels.judgment_rows import in_file_order, judgments_of
-from moola_pipeline.labels.judgments import ONE_JUDGMENT, Judgment
+from moola_pipeline.labels.judgment_rows import ONE_JUDGMENT, in_file_order, judgments_of
+from moola_pipeline.labels.judgments import Judgment
 from moola_pipeline.labels.label_rows import describe_faults
 from moola_pipeline.labels.ledger import LabelLedger, kept_counts
 from moola_pipeline.labels.placement import GRADED_OUT, place_labels

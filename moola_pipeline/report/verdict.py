@@ -60,8 +60,8 @@ def target_outcome(data: ReportData) -> TargetOutcome:
     if rivals:
         first = best({name: others[name] for name in rivals}, PRIMARY)
         named = method_name(first[0]) if first else ""
-        rest = f" and {len(rivals) - 1} more" if len(rivals) > 1 else ""
-        why = f"Type F1 is {needed}; but that of {named}{rest} is too, so reaching it proves little."
+        rest = f" and of {len(rivals) - 1} more" if len(rivals) > 1 else ""
+        why = f"Type F1 is {needed}, and so is that of {named}{rest}: reaching it proves little."
         return TargetOutcome(False, "=", "MET, AND BY A BASELINE TOO", why, score, title)
     return TargetOutcome(True, "✓", "MET", f"Type F1 is {needed}; no baseline reaches that.", score, title)
 

@@ -212,7 +212,8 @@ def parse_checksummed(content: bytes, wanted: str, remedy: str) -> dict[str, Any
     if content != _checksummed(record):
         actual = hashlib.sha256(_json(record)).hexdigest()
         raise ChecksumMismatch(
-            f"{wanted}, but it was changed: its SHA256 is {actual}, it records {str(recorded)[:64]}. {remedy}"
+            f"{wanted}, but it was changed: its SHA256 is {actual}, it records "
+            f"{'none' if recorded is None else str(recorded)[:64]}. {remedy}"
         )
     return record
 

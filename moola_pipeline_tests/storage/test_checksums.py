@@ -57,7 +57,7 @@ def test_every_flipped_bit_of_a_record_is_refused(tmp_path: Path):
 
 def test_a_record_without_its_digest_is_refused():
     content = (json.dumps(CONTENT, indent=2) + "\n").encode()
-    with pytest.raises(ChecksumMismatch, match=r"it was changed: .* it records None\. Do it again\.$"):
+    with pytest.raises(ChecksumMismatch, match=r"it was changed: .* it records none\. Do it again\.$"):
         parse_checksummed(content, "record.json must hold facts", REMEDY)
 
 
