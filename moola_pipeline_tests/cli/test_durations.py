@@ -42,7 +42,7 @@ def test_a_new_home_shows_an_estimate_and_says_so(isolated_home):
     expected = expected_in(Home(isolated_home), "demo")
     assert expected.by_asset == {asset: seconds["demo"] for asset, seconds in ESTIMATES.items()}
     assert expected.shown == (
-        "expected  about 2 min, an estimate for two CPU cores: this home has no such run yet"
+        "expected  about 3 min, an estimate for two CPU cores: this home has no such run yet"
     )
 
 
