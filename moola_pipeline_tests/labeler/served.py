@@ -23,6 +23,8 @@ from moola_pipeline.labeler.server import LabelerServer, make_app
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
 TOKEN, TAB = "token-of-a-test", "tab-of-a-test"
+PORT = 18_400 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Each process that runs tests looks for a free port from its own on: two would find the same one."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -94,12 +96,13 @@ class Served:
 @contextmanager
 def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     """Serve the labeler of a home in a thread."""
-    opened, port = opened_labeler(home, request), next_free(18_400)
+    opened, port = opened_labeler(home, request), next_free(PORT)
     app = make_app(opened.session, opened.surroundings(), TOKEN, port)
     server = LabelerServer(app, port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     try:
         yield Served(opened, port)

@@ -47,14 +47,16 @@ def tab(chromium: Any, link: str, **settings: Any) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, **settings)
     page, faults = context.new_page(), []
     page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.goto(link)
-    page.wait_for_selector("#where:not(:empty), #taken[open], #end:not([hidden])")
-    if not page.locator("#taken[open]").count() and first_use(page):
-        page.wait_for_selector("#guide[open] :focus")  # until then Enter reaches the button too late
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#guide:not([open])", state="attached")
-    yield page
-    context.close()
+    try:
+        page.goto(link)
+        page.wait_for_selector("#where:not(:empty), #taken[open], #end:not([hidden])")
+        if not page.locator("#taken[open]").count() and first_use(page):
+            page.wait_for_selector("#guide[open] :focus")  # until then Enter reaches the button too late
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#guide:not([open])", state="attached")
+        yield page
+    finally:
+        context.close()  # the server waits for open connections before it stops
     assert not faults
 
 
@@ -234,6 +236,21 @@ def test_ends_are_nudged_dragged_and_marks_are_deleted(chromium, served: Served)
         assert spans() == []
         page.keyboard.press("Enter")
         page.wait_for_function("() => document.getElementById('message').textContent.includes('press N')")
+
+
+def test_keys_typed_right_after_the_guide_closes_reach_the_window(chromium, served: Served):
+    with tab(chromium, served.link) as page:
+        page.keyboard.press("?")
+        page.wait_for_selector("#guide[open] :focus")
+        page.evaluate(
+            """() => {
+              for (const key of ["Enter", "4", "1"]) {
+                const pressed = new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true});
+                document.activeElement.dispatchEvent(pressed);
+              }
+            }"""
+        )
+        page.wait_for_function("() => document.body.innerText.includes('bar  41')", timeout=10_000)
 
 
 def test_a_second_tab_is_told_and_takes_over(chromium, served: Served):

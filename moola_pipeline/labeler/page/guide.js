@@ -55,6 +55,7 @@ export async function showGuide(dialog, heading, define) {
   keep.addEventListener("click", () => define(text.value));
   start.addEventListener("click", () => dialog.close());
   dialog.onkeydown = (event) => {
+    if (!dialog.open) return; // the button keeps the focus until the page is drawn: these keys are the window's
     event.stopPropagation(); // what closes this page must not save the window behind it
     if (event.key === "Escape" || (event.key === "Enter" && event.target !== text && event.target !== keep)) {
       event.preventDefault();
