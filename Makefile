@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-export OMP_NUM_THREADS ?= 1
 
 # uv installs the pins in a fraction of pip's time, from where pip is told to look; where it fails, pip does it.
 pip_setting = $${PIP_$(1):-$$($(PIP) config get global.$(2) 2>/dev/null)}
@@ -34,7 +33,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/mkdocs.yml

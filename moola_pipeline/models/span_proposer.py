@@ -1,6 +1,6 @@
 """The span proposer: a rule on net move in ATR, path efficiency and length."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numba
 import numpy as np
@@ -32,14 +32,45 @@ def propose(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
         At most 24 spans a window, sorted by window and start, `direction` the sign of the net move.
     """
     out = np.empty((len(measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
-    count = _propose(
-        measures.net_atr,
-        measures.efficiency,
-        (proposer.min_net_atr, proposer.min_efficiency, proposer.min_length, proposer.max_length),
-        ORDERINGS.index(proposer.ordering),
-        out,
-    )
-    window, start, end = out[:count].T
+    ordering = ORDERINGS.index(proposer.ordering)
+    count = _propose(measures.net_atr, measures.efficiency, _bounds(proposer), ordering, out)
+    return _pointed(measures, out[:count])
+
+
+class RankedSpans(NamedTuple):
+    """Spans of many windows by their score, for proposers that differ in their thresholds only.
+
+    Attributes:
+        measures: Of the windows.
+        first: (n_windows + 1,) index of each window's first span.
+        ends: (n, 2) first and last bar of each span.
+        sizes: (n, 2) absolute net move in ATR, and efficiency.
+    """
+
+    measures: SpanMeasures
+    first: np.ndarray
+    ends: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, measures: SpanMeasures, loosest: SpanProposer) -> "RankedSpans":
+        """The spans that satisfy a rule whose thresholds none will undercut."""
+        bounds, ordering = _bounds(loosest), ORDERINGS.index(loosest.ordering)
+        return cls(measures, *_rank(measures.net_atr, measures.efficiency, bounds, ordering))
+
+    def propose(self, proposer: SpanProposer) -> Spans:
+        """What `propose` gives for these windows."""
+        out = np.empty((len(self.measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
+        count = _choose(self.first, self.ends, self.sizes, _bounds(proposer), out)
+        return _pointed(self.measures, out[:count])
+
+
+def _bounds(proposer: SpanProposer) -> tuple[float, float, int, int]:
+    return proposer.min_net_atr, proposer.min_efficiency, proposer.min_length, proposer.max_length
+
+
+def _pointed(measures: SpanMeasures, found: np.ndarray) -> Spans:
+    window, start, end = found.T
     order = np.lexsort((start, window))
     window, start, end = window[order], start[order], end[order]
     net = measures.net_atr[window, start, end - start]
@@ -48,38 +79,83 @@ def propose(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
 
 @numba.njit(cache=True)
 def _propose(net, efficiency, bounds, ordering, out):
-    min_net, min_efficiency, min_length, max_length = bounds
     count = 0
-    _, window_bars, longest = net.shape
-    spans = np.empty((window_bars * longest, 2), np.int64)
-    score = np.empty(window_bars * longest)
+    n_bars, longest = net.shape[1:]
+    ends, sizes = np.empty((n_bars * longest, 2), np.int16), np.empty((n_bars * longest, 2), net.dtype)
     for b in range(len(net)):
-        n_spans = 0
-        for s in range(window_bars):
-            for n in range(min_length - 1, min(max_length, window_bars - s)):
-                size = abs(net[b, s, n])
-                if not (size >= min_net and efficiency[b, s, n] >= min_efficiency):
-                    continue
-                spans[n_spans, 0], spans[n_spans, 1] = s, s + n
-                if ordering == 0:
-                    score[n_spans] = -size
-                elif ordering == 1:
-                    score[n_spans] = -size * efficiency[b, s, n]
-                elif ordering == 2:
-                    score[n_spans] = -size / np.sqrt(n + 1.0)
-                else:
-                    score[n_spans] = s - size / 1e3
-                n_spans += 1
-        taken = np.zeros(window_bars, np.bool_)
-        n_kept = 0
-        for i in np.argsort(score[:n_spans], kind="mergesort"):
-            first, last = spans[i]
-            if taken[first : last + 1].any():
+        order = _satisfying(net[b], efficiency[b], bounds, ordering, ends, sizes)
+        count = _choose_in(b, ends[order], sizes[order], bounds, n_bars, out, count)
+    return count
+
+
+@numba.njit(cache=True)
+def _rank(net, efficiency, bounds, ordering):
+    n_bars, longest = net.shape[1:]
+    ends, sizes = np.empty((n_bars * longest, 2), np.int16), np.empty((n_bars * longest, 2), net.dtype)
+    first = np.zeros(len(net) + 1, np.int64)
+    for b in range(len(net)):
+        first[b + 1] = first[b] + len(_satisfying(net[b], efficiency[b], bounds, ordering, ends, sizes))
+    ranked_ends, ranked_sizes = np.empty((first[-1], 2), ends.dtype), np.empty((first[-1], 2), net.dtype)
+    for b in range(len(net)):
+        order = _satisfying(net[b], efficiency[b], bounds, ordering, ends, sizes)
+        ranked_ends[first[b] : first[b + 1]] = ends[order]
+        ranked_sizes[first[b] : first[b + 1]] = sizes[order]
+    return first, ranked_ends, ranked_sizes
+
+
+@numba.njit(cache=True)
+def _choose(first, ends, sizes, bounds, out):
+    count, n_bars = 0, int(ends[:, 1].max()) + 1 if len(ends) else 0
+    for b in range(len(first) - 1):
+        own = slice(first[b], first[b + 1])
+        count = _choose_in(b, ends[own], sizes[own], bounds, n_bars, out, count)
+    return count
+
+
+@numba.njit(cache=True)
+def _satisfying(net, efficiency, bounds, ordering, ends, sizes):
+    """Write the spans of a window that satisfy the bounds, and return their order by score."""
+    min_net, min_efficiency, min_length, max_length = bounds
+    n_bars, n_spans = len(net), 0
+    score = np.empty(len(ends))
+    for s in range(n_bars):
+        for n in range(min_length - 1, min(max_length, n_bars - s)):
+            size = abs(net[s, n])
+            if not (size >= min_net and efficiency[s, n] >= min_efficiency):
                 continue
-            taken[first : last + 1] = True
-            out[count, 0], out[count, 1], out[count, 2] = b, first, last
-            count += 1
-            n_kept += 1
-            if n_kept == MAX_PROPOSALS:
-                break
+            ends[n_spans, 0], ends[n_spans, 1] = s, s + n
+            sizes[n_spans, 0], sizes[n_spans, 1] = size, efficiency[s, n]
+            if ordering == 0:
+                score[n_spans] = -size
+            elif ordering == 1:
+                score[n_spans] = -size * efficiency[s, n]
+            elif ordering == 2:
+                score[n_spans] = -size / np.sqrt(n + 1.0)
+            else:
+                score[n_spans] = s - size / 1e3
+            n_spans += 1
+    return np.argsort(score[:n_spans], kind="mergesort")
+
+
+@numba.njit(cache=True)
+def _choose_in(window, ends, sizes, bounds, n_bars, out, count):
+    """Take spans in their order unless they overlap one that was taken; the new number of rows."""
+    min_net, min_efficiency, min_length, max_length = bounds
+    taken = np.zeros(n_bars, np.bool_)
+    n_kept = 0
+    for i in range(len(ends)):
+        first, last = ends[i]
+        length = last - first + 1
+        if length < min_length or length > max_length:
+            continue
+        if sizes[i, 0] < min_net or sizes[i, 1] < min_efficiency:
+            continue
+        if taken[first : last + 1].any():
+            continue
+        taken[first : last + 1] = True
+        out[count, 0], out[count, 1], out[count, 2] = window, first, last
+        count += 1
+        n_kept += 1
+        if n_kept == MAX_PROPOSALS:
+            break
     return count

@@ -6,7 +6,7 @@ from itertools import product
 import numba
 import numpy as np
 
-from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, RankedSpans, SpanProposer
 from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans
 from moola_pipeline.windows.window_geometry import (
     OFFSET_COLLAR_BARS,
@@ -89,15 +89,24 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
         "max_length": sorted({int(q) + 1 for q in np.quantile(length, (0.8, 0.9, 0.95, 1), method="higher")}),
     }
     climbs = []
-    for ordering, longest in product(ORDERINGS, choices["max_length"]):
-        start = {
-            "min_net_atr": choices["min_net_atr"][len(choices["min_net_atr"]) // 3],
-            "min_efficiency": choices["min_efficiency"][len(choices["min_efficiency"]) // 3],
-            "min_length": choices["min_length"][0],
-            "max_length": longest,
-            "ordering": ordering,
-        }
-        climbs.append(_climb(measures, labeled, beta, start, choices))
+    for ordering in ORDERINGS:
+        loosest = SpanProposer(
+            min_net_atr=min(choices["min_net_atr"]),
+            min_efficiency=min(choices["min_efficiency"]),
+            min_length=min(choices["min_length"]),
+            max_length=max(choices["max_length"]),
+            ordering=ordering,
+        )
+        ranked = RankedSpans.of(measures, loosest)
+        for longest in choices["max_length"]:
+            start = loosest.model_copy(
+                update={
+                    "min_net_atr": choices["min_net_atr"][len(choices["min_net_atr"]) // 3],
+                    "min_efficiency": choices["min_efficiency"][len(choices["min_efficiency"]) // 3],
+                    "max_length": longest,
+                }
+            )
+            climbs.append(_climb(ranked, labeled, beta, start, choices))
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
@@ -118,13 +127,21 @@ def improve_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) 
     results = []
     for ordering in ORDERINGS:
         proposer = fitted.model_copy(update={"ordering": ordering})
-        score = f_beta(propose(measures, proposer), labeled, beta)
+        loosest = SpanProposer(
+            min_net_atr=min(*nets, fitted.min_net_atr),
+            min_efficiency=min(*efficiencies, fitted.min_efficiency),
+            min_length=1,
+            max_length=MAX_LENGTH,
+            ordering=ordering,
+        )
+        ranked = RankedSpans.of(measures, loosest)
+        score = f_beta(ranked.propose(proposer), labeled, beta)
         improved = True
         while improved:
             improved = False
             for changes in _moves(proposer, nets, efficiencies):
                 candidate = proposer.model_copy(update=changes)
-                candidate_score = f_beta(propose(measures, candidate), labeled, beta)
+                candidate_score = f_beta(ranked.propose(candidate), labeled, beta)
                 if candidate_score > score + 1e-12:
                     proposer, score, improved = candidate, candidate_score, True
         results.append((proposer, score))
@@ -154,10 +171,9 @@ def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarra
 
 
 def _climb(
-    measures: SpanMeasures, labeled: Spans, beta: float, settings: dict, choices: dict
+    ranked: RankedSpans, labeled: Spans, beta: float, proposer: SpanProposer, choices: dict[str, list]
 ) -> tuple[SpanProposer, float]:
-    proposer = SpanProposer(**settings)
-    score = f_beta(propose(measures, proposer), labeled, beta)
+    score = f_beta(ranked.propose(proposer), labeled, beta)
     improved = True
     while improved:
         improved = False
@@ -166,7 +182,7 @@ def _climb(
                 candidate = proposer.model_copy(update={name: value})
                 if candidate.min_length > candidate.max_length:
                     continue
-                candidate_score = f_beta(propose(measures, candidate), labeled, beta)
+                candidate_score = f_beta(ranked.propose(candidate), labeled, beta)
                 if candidate_score > score + 1e-12:
                     proposer, score, improved = candidate, candidate_score, True
     return proposer, score

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moola_pipeline.features.schema import N_FEATURES
-from moola_pipeline.models.classifier import Classifier, Head, SpanTensors, n_parameters
+from moola_pipeline.models.classifier import Classifier, Dropout, Head, SpanTensors, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.finetune import FinetuneSettings
 from moola_pipeline.training.pretrain import PretrainSettings
@@ -103,6 +103,18 @@ def test_two_passes_in_evaluation_mode_are_equal():
 
     assert torch.equal(first[0], second[0])
     assert all(torch.equal(one, other) for one, other in zip(first[1], second[1], strict=True))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_zeroes_its_share_and_scales_up_the_rest(share: float):
+    dropout = Dropout(share)
+    dropout.generator = torch.Generator().manual_seed(5)
+    out = dropout.train()(torch.ones(1001, 999))
+    assert out.unique().tolist() == pytest.approx([0, 1 / (1 - share)])
+    n = out.numel()
+    assert abs(float((out == 0).sum()) - share * n) < 5 * (share * (1 - share) * n) ** 0.5
+    neighbors = (out[:, 1:] == 0) & (out[:, :-1] == 0)
+    assert float(neighbors.float().mean()) == pytest.approx(share**2, abs=0.003)
 
 
 def test_a_head_drops_inputs_and_units():

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moola_pipeline.models.span_proposer import MAX_PROPOSALS, ORDERINGS, Ordering, SpanProposer, propose
+from moola_pipeline.models.span_proposer import (
+    MAX_PROPOSALS,
+    ORDERINGS,
+    Ordering,
+    RankedSpans,
+    SpanProposer,
+    propose,
+)
 from moola_pipeline.windows.spans import MAX_LENGTH, SpanMeasures, Spans, measure_spans
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 from moola_pipeline_tests.made_bars import made_market, upside_down
@@ -134,6 +141,35 @@ def test_proposals_equal_a_plain_loop(net: float, efficiency: float, shortest: i
     )
 
     assert as_rows(propose(few, proposer)) == plain_propose(few, proposer)
+
+
+@given(
+    net=st.floats(0.5, 8),
+    efficiency=st.floats(0.1, 1),
+    lengths=st.tuples(st.integers(2, 14), st.integers(2, 14)).map(sorted),
+    ordering=st.sampled_from(ORDERINGS),
+)
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_ranked_once_spans_are_proposed_as_by_each_rule_alone(
+    net: float, efficiency: float, lengths: list[int], ordering: Ordering
+):
+    loosest = rule_with(min_net_atr=0.5, min_efficiency=0.1, max_length=14, ordering=ordering)
+    rule = rule_with(
+        min_net_atr=net,
+        min_efficiency=efficiency,
+        min_length=lengths[0],
+        max_length=lengths[1],
+        ordering=ordering,
+    )
+    ranked = RankedSpans.of(MEASURES, loosest).propose(rule)
+    for one, other in zip(ranked.arrays, propose(MEASURES, rule).arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_nothing_is_proposed_from_an_empty_ranking():
+    ranked = RankedSpans.of(quiet_measures(), RULE)
+    assert len(ranked.ends) == 0
+    assert len(ranked.propose(RULE).window) == 0
 
 
 def test_proposals_never_overlap_and_point_in_the_direction_of_price():

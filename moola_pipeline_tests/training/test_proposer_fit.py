@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from moola_pipeline.models.span_proposer import ORDERINGS, SpanProposer, propose
+from moola_pipeline.models.span_proposer import ORDERINGS, RankedSpans, SpanProposer, propose
 from moola_pipeline.training.proposer_fit import f_beta, fit_proposer, improve_proposer, matches
 from moola_pipeline.windows.spans import SpanMeasures, Spans
 from moola_pipeline_tests.training.conftest import SplitRows
@@ -173,12 +173,13 @@ def test_an_improved_rule_is_at_least_as_good_as_a_fitted_one_and_as_random_sear
     train: SplitRows, monkeypatch: pytest.MonkeyPatch
 ):
     spans, measures, tried = train.windows.spans, noisy(train, 0), []
+    one_rule = RankedSpans.propose
 
-    def counted(measures: SpanMeasures, proposer: SpanProposer) -> Spans:
+    def counted(ranked: RankedSpans, proposer: SpanProposer) -> Spans:
         tried.append(proposer)
-        return propose(measures, proposer)
+        return one_rule(ranked, proposer)
 
-    monkeypatch.setattr("moola_pipeline.training.proposer_fit.propose", counted)
+    monkeypatch.setattr(RankedSpans, "propose", counted)
     improved = improve_proposer(measures, spans)
     budget = len(tried)
     scores = [
