@@ -163,7 +163,7 @@ def _load_and_shrink() -> None:
     """Import everything that a run needs, once, and make the report of the smoke profile smaller."""
     import moola_pipeline.cli.run
     import moola_pipeline.definitions
-    import moola_pipeline.evaluation.ablations
+    import moola_pipeline.evaluation.all_scores
     import moola_pipeline.evaluation.scoring
     import moola_pipeline.evaluation.sections
     import moola_pipeline.report.html

@@ -122,6 +122,7 @@ def bootstrap_ci_report(
             twice,
             pretrained_encoder.encoder,
             finetuned_classifier.models,
+            finetuned_classifier.untrained,
             facts["served"],
             FinetuneSettings.model_validate(facts["settings"]),
             settings.scratch_seeds,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -63,13 +64,15 @@ def finetuned_classifier(
 ) -> Iterator[Any]:
     """One model per seed: it finds expansions, scores them, and types each from the bars before it.
 
-    Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
+    The heads on an untrained encoder are trained beside it, for comparison. Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
     spans proposed in it to first and last bar, probability and P(retracement) of each.
     """
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
     from moola_pipeline.training.expansion_models import train_expansion_models
+    from moola_pipeline.training.fresh_networks import train_untrained
+    from moola_pipeline.training.parallel import run_in_parallel
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = active_settings(config, pipeline.chosen_profile().finetune)
@@ -93,15 +96,15 @@ def finetuned_classifier(
                 seed: open_runs.enter_context(stage.run.child(f"{SEED_RUN}{seed}", {"seed": seed}))
                 for seed in settings.seeds
             }
-            trained = train_expansion_models(
-                pretrained_encoder.encoder,
-                TrainingData(market, train, validation),
-                settings,
-                device,
-                on_epoch,
-                checkpoints,
-                compute.workers_on(device),
-            )
+            data, encoder = TrainingData(market, train, validation), pretrained_encoder.encoder
+            workers = compute.workers_on(device)
+            with run_in_parallel(
+                [partial(train_untrained, data, encoder, settings, device)], workers
+            ) as beside:
+                trained = train_expansion_models(
+                    encoder, data, settings, device, on_epoch, checkpoints, workers
+                )
+                untrained = beside[0].result()
             for seed, one in trained.items():
                 runs[seed].log_metrics({"best_val_loss": one.val_loss})
         served = min(trained, key=lambda seed: trained[seed].val_loss)
@@ -118,7 +121,7 @@ def finetuned_classifier(
         stage.run.log_params(one.thresholds.model_dump(), "thresholds.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(
-            TrainedClassifiers({seed: one.model for seed, one in trained.items()}, facts),
+            TrainedClassifiers({seed: one.model for seed, one in trained.items()}, untrained, facts),
             {
                 "n_parameters": one.n_parameters,
                 "precision": precision_on(device),

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from moola_pipeline.evaluation import scoring
-from moola_pipeline.evaluation.ablations import SCRATCH, fresh_networks, train_untrained
 from moola_pipeline.evaluation.alarm_budgets import score_alarm_budgets
 from moola_pipeline.evaluation.baseline_scores import (
     best_baselines,
@@ -31,8 +30,11 @@ from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_expansion_models
-from moola_pipeline.training.parallel import all_in_parallel
+from moola_pipeline.training.fresh_networks import train_from_scratch, train_untrained
+from moola_pipeline.training.parallel import all_in_parallel, run_in_parallel
 from moola_pipeline.training.settings import FinetuneSettings
+
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ScoreInputs:
         twice: Windows that were labeled twice.
         encoder: The pretrained encoder.
         models: The trained models by seed.
+        untrained: The heads on an untrained encoder.
         served: Seed of the model that is registered.
         recipe: Settings of their training.
         scratch_seeds: How many networks are trained from scratch.
@@ -60,6 +63,7 @@ class ScoreInputs:
     twice: TwiceLabeled
     encoder: Encoder
     models: dict[int, ExpansionModel]
+    untrained: ExpansionModel
     served: int
     recipe: FinetuneSettings
     scratch_seeds: int
@@ -131,12 +135,14 @@ def score_all(
 def _on_test(
     inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
 ) -> AllScores:
-    """Score the model while the ablations without pretraining train in parallel."""
+    """Score the model while the network from scratch trains in parallel."""
     test_set, folds, seeds = inputs.test_set, inputs.folds, inputs.recipe.seeds
     served, live_sessions = inputs.models[inputs.served], inputs.live_sessions
-    with fresh_networks(
-        inputs.data(), inputs.encoder, inputs.recipe, inputs.scratch_seeds, device, workers, on_epoch
-    ) as in_training:
+    scratch = inputs.recipe.model_copy(update={"seeds": seeds[: inputs.scratch_seeds]})
+    train = partial(
+        train_from_scratch, inputs.data(), inputs.encoder, scratch, device, partial(on_epoch, SCRATCH)
+    )
+    with run_in_parallel([train] if scratch.seeds else [], workers) as in_training:
         model = scoring.score_models(test_set, inputs.models, device, rng)
         windows = test_set.resampled.windows
         alarms = alarm_candidates(served, test_set.market, windows, live_sessions, device)
@@ -148,10 +154,12 @@ def _on_test(
         teachers = score_span_method(test_set, folds, proposed, TEACHERS, seeds)
         chosen = inputs.chosen_baselines()
         budgets = score_alarm_budgets(test_set, alarms, folds[0].validation, served, live_sessions, device)
+        networks = {UNTRAINED: {seeds[0]: inputs.untrained}}
+        if in_training:
+            networks[SCRATCH] = in_training[0].result()
         ablations = {TEACHERS: teachers} | {
-            name: scoring.score_models(test_set, in_training[name].result(), device, rng).scores
-            for name in (UNTRAINED, SCRATCH)
-            if name in in_training
+            name: scoring.score_models(test_set, models, device, rng).scores
+            for name, models in networks.items()
         }
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
     return AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass, chosen)
@@ -169,7 +177,7 @@ def _cross_validated(
         return train_expansion_models(encoder, inputs.data(fold), recipe, device, report)[served].model
 
     def untrained(fold: int) -> ExpansionModel:
-        return train_untrained(inputs.data(fold), encoder, recipe, device)[served]
+        return train_untrained(inputs.data(fold), encoder, recipe, device)
 
     jobs = [partial(work, fold) for work in (train, untrained) for fold in range(len(folds))]
     models = all_in_parallel(jobs, workers)

@@ -42,15 +42,17 @@ class PretrainedEncoder:
 
 @dataclass(frozen=True)
 class TrainedClassifiers:
-    """One model for each training seed.
+    """One model for each training seed, and the comparison without pretraining.
 
     Attributes:
         models: By seed.
+        untrained: The heads on an untrained encoder.
         facts: seeds, served (the seed with the lowest validation loss), histories, settings,
             first and last bar, digests.
     """
 
     models: "dict[int, ExpansionModel]"
+    untrained: "ExpansionModel"
     facts: dict[str, Any]
 
     @property
@@ -69,6 +71,8 @@ class WrittenReport:
 
 EXACT = ("raw_nq_bars", "labeled_expansions")
 """Assets that may hold float64: prices lie exactly on the tick grid."""
+UNTRAINED = "untrained"
+"""Folder of the heads on an untrained encoder, beside those of the seeds."""
 
 
 class StoreIOManager(dg.ConfigurableIOManager):
@@ -243,7 +247,7 @@ class EncoderIOManager(StoreIOManager):
 
 
 class ClassifierIOManager(StoreIOManager):
-    """The fine-tuned classifiers, one folder for each training seed."""
+    """The fine-tuned classifiers, one folder for each training seed, and one for the untrained encoder."""
 
     def write(self, artifact_path: Path, value: Any) -> None:
         """Store `TrainedClassifiers`; folders of earlier seeds are removed last."""
@@ -251,6 +255,7 @@ class ClassifierIOManager(StoreIOManager):
 
         for seed, model in value.models.items():
             save_expansion_model(artifact_path / f"seed-{seed}", model, {})
+        save_expansion_model(artifact_path / UNTRAINED, value.untrained, {})
         atomic_write_json(artifact_path / "training.json", value.facts)
         current = {artifact_path / f"seed-{seed}" for seed in value.models}
         for stale in set(artifact_path.glob("seed-*")) - current:
@@ -262,13 +267,16 @@ class ClassifierIOManager(StoreIOManager):
 
         facts = json.loads((artifact_path / "training.json").read_bytes())
         models = {seed: load_expansion_model(artifact_path / f"seed-{seed}")[0] for seed in facts["seeds"]}
-        return TrainedClassifiers(models, facts)
+        return TrainedClassifiers(models, load_expansion_model(artifact_path / UNTRAINED)[0], facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
-        """Weights and buffers of every seed."""
-        for seed, model in value.models.items():
+        """Weights and buffers of every seed, and of the untrained encoder and its heads."""
+        networks = {f"seed {seed}": model for seed, model in value.models.items()} | {
+            UNTRAINED: value.untrained
+        }
+        for network, model in networks.items():
             for name, dtype in _float_tensors(model.classifier):
-                yield f"seed {seed} {name}", dtype
+                yield f"{network} {name}", dtype
 
 
 class ReportIOManager(StoreIOManager):

@@ -1,6 +1,5 @@
 """The best baseline is chosen before the test: no test window is scored or learned from."""
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +12,7 @@ from moola_pipeline.evaluation.baseline_scores import choose_baselines
 from moola_pipeline.evaluation.folds import single_fold
 from moola_pipeline.labels.splits import UnsoundSplit
 from moola_pipeline.metrics.bootstrap import Resampled
+from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.evaluation.test_folds import labeled
 
 
@@ -52,9 +52,8 @@ def test_a_test_names_the_baseline_of_the_folds_whatever_scores_highest(
     made = {
         "choose_baselines": choose,
         "score_baselines": lambda *_: {"by folds": scored(0.6, 0.5), "highest": scored(0.9, 0.9)},
-        "fresh_networks": lambda *_: nullcontext({}),
         "scoring": SimpleNamespace(
-            score_models=lambda *_: None,
+            score_models=lambda *_: SimpleNamespace(scores={}),
             find_by_proposer=lambda *_: None,
             score_trivial_baselines=lambda *_: {},
             score_second_pass=lambda *_: {},
@@ -66,7 +65,7 @@ def test_a_test_names_the_baseline_of_the_folds_whatever_scores_highest(
         monkeypatch.setattr(all_scores, name, value)
     windows: Any = SimpleNamespace(bar0=np.arange(3))
     test_set: Any = SimpleNamespace(market=None, resampled=SimpleNamespace(windows=windows))
-    recipe: Any = SimpleNamespace(seeds=(0,))
+    recipe = FinetuneSettings(seeds=(0,))
     unused: Any = None
     inputs = ScoreInputs(
         test_set,
@@ -76,10 +75,11 @@ def test_a_test_names_the_baseline_of_the_folds_whatever_scores_highest(
         unused,
         unused,
         {0: unused},
-        0,
-        recipe,
-        1,
-        None,
+        unused,
+        served=0,
+        recipe=recipe,
+        scratch_seeds=0,
+        live_sessions=None,
     )
     monkeypatch.setattr(ScoreInputs, "data", lambda *_: None)
     assert score_all(inputs, "cpu", 1, np.random.default_rng(0), lambda *_: None).chosen == chosen

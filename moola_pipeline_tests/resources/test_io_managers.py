@@ -172,6 +172,7 @@ def test_trained_parts_and_the_report_are_read_as_they_were_written(
         trained.served.proposer,
         trained.served.thresholds,
     )
+    np.testing.assert_equal(weights(second.untrained.classifier), weights(trained.untrained.classifier))
     assert second.facts == trained.facts
     written = kept(reports, "bootstrap_ci_report", report)
     assert isinstance(written, WrittenReport)
@@ -186,7 +187,9 @@ def test_seeds_of_an_earlier_training_are_removed(
     trained = manager.load_input(dg.build_input_context(asset_key="finetuned_classifier"))
     monkeypatch.setenv(HOME_VARIABLE, str(isolated_home))
     both = TrainedClassifiers(
-        {3: trained.served, 4: trained.served}, {**trained.facts, "seeds": [3, 4], "served": 3}
+        {3: trained.served, 4: trained.served},
+        trained.untrained,
+        {**trained.facts, "seeds": [3, 4], "served": 3},
     )
     kept(manager, "finetuned_classifier", both)
     second = kept(manager, "finetuned_classifier", trained)
