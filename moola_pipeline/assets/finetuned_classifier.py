@@ -64,8 +64,9 @@ def finetuned_classifier(
 ) -> Iterator[Any]:
     """One model per seed: it finds expansions, scores them, and types each from the bars before it.
 
-    The heads on an untrained encoder are trained beside it, for comparison. Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
-    spans proposed in it to first and last bar, probability and P(retracement) of each.
+    Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
+    spans proposed in it to first and last bar, probability and P(retracement) of each. The heads on an
+    untrained encoder are trained beside it, for comparison.
     """
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
@@ -98,9 +99,8 @@ def finetuned_classifier(
             }
             data, encoder = TrainingData(market, train, validation), pretrained_encoder.encoder
             workers = compute.workers_on(device)
-            with run_in_parallel(
-                [partial(train_untrained, data, encoder, settings, device)], workers
-            ) as beside:
+            without_pretraining = partial(train_untrained, data, encoder, settings, device)
+            with run_in_parallel([without_pretraining], workers) as beside:
                 trained = train_expansion_models(
                     encoder, data, settings, device, on_epoch, checkpoints, workers
                 )

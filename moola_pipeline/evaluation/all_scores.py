@@ -135,14 +135,17 @@ def score_all(
 def _on_test(
     inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
 ) -> AllScores:
-    """Score the model while the network from scratch trains in parallel."""
+    """Score the model; the network from scratch and the choice of the best baseline run in parallel."""
     test_set, folds, seeds = inputs.test_set, inputs.folds, inputs.recipe.seeds
     served, live_sessions = inputs.models[inputs.served], inputs.live_sessions
     scratch = inputs.recipe.model_copy(update={"seeds": seeds[: inputs.scratch_seeds]})
     train = partial(
         train_from_scratch, inputs.data(), inputs.encoder, scratch, device, partial(on_epoch, SCRATCH)
     )
-    with run_in_parallel([train] if scratch.seeds else [], workers) as in_training:
+    with (
+        run_in_parallel([train] if scratch.seeds else [], workers) as in_training,
+        run_in_parallel([inputs.chosen_baselines], workers) as (choice,),
+    ):
         model = scoring.score_models(test_set, inputs.models, device, rng)
         windows = test_set.resampled.windows
         alarms = alarm_candidates(served, test_set.market, windows, live_sessions, device)
@@ -152,7 +155,6 @@ def _on_test(
         proposed = spans_by_fold(test_set, folds)
         baselines = score_baselines(test_set, folds, by_rule, proposed, seeds)
         teachers = score_span_method(test_set, folds, proposed, TEACHERS, seeds)
-        chosen = inputs.chosen_baselines()
         budgets = score_alarm_budgets(test_set, alarms, folds[0].validation, served, live_sessions, device)
         networks = {UNTRAINED: {seeds[0]: inputs.untrained}}
         if in_training:
@@ -161,6 +163,7 @@ def _on_test(
             name: scoring.score_models(test_set, models, device, rng).scores
             for name, models in networks.items()
         }
+        chosen = choice.result()
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
     return AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass, chosen)
 

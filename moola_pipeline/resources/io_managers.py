@@ -271,10 +271,8 @@ class ClassifierIOManager(StoreIOManager):
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
         """Weights and buffers of every seed, and of the untrained encoder and its heads."""
-        networks = {f"seed {seed}": model for seed, model in value.models.items()} | {
-            UNTRAINED: value.untrained
-        }
-        for network, model in networks.items():
+        seeds = {f"seed {seed}": model for seed, model in value.models.items()}
+        for network, model in {**seeds, UNTRAINED: value.untrained}.items():
             for name, dtype in _float_tensors(model.classifier):
                 yield f"{network} {name}", dtype
 

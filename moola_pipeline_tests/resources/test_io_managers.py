@@ -186,11 +186,8 @@ def test_seeds_of_an_earlier_training_are_removed(
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
     trained = manager.load_input(dg.build_input_context(asset_key="finetuned_classifier"))
     monkeypatch.setenv(HOME_VARIABLE, str(isolated_home))
-    both = TrainedClassifiers(
-        {3: trained.served, 4: trained.served},
-        trained.untrained,
-        {**trained.facts, "seeds": [3, 4], "served": 3},
-    )
+    facts = {**trained.facts, "seeds": [3, 4], "served": 3}
+    both = TrainedClassifiers({3: trained.served, 4: trained.served}, trained.untrained, facts)
     kept(manager, "finetuned_classifier", both)
     second = kept(manager, "finetuned_classifier", trained)
     assert isinstance(second, TrainedClassifiers)
