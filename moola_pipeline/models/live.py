@@ -134,7 +134,7 @@ def raised_alarms(
 
 
 # Constants of other modules are arguments: numba's cache does not notice when they change.
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _raise(series, closed, onset, direction, same_move_bars, raised):
     for i in range(len(onset)):
         raised[i] = True

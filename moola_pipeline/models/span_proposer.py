@@ -71,13 +71,11 @@ def _bounds(proposer: SpanProposer) -> tuple[float, float, int, int]:
 
 def _pointed(measures: SpanMeasures, found: np.ndarray) -> Spans:
     window, start, end = found.T
-    order = np.lexsort((start, window))
-    window, start, end = window[order], start[order], end[order]
     net = measures.net_atr[window, start, end - start]
     return Spans.untyped(window, start, end, np.sign(net).astype(np.int8))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _propose(net, efficiency, bounds, ordering, out):
     count = 0
     n_bars, longest = net.shape[1:]
@@ -88,7 +86,7 @@ def _propose(net, efficiency, bounds, ordering, out):
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _rank(net, efficiency, bounds, ordering):
     n_bars, longest = net.shape[1:]
     ends, sizes = np.empty((n_bars * longest, 2), np.int16), np.empty((n_bars * longest, 2), net.dtype)
@@ -103,7 +101,7 @@ def _rank(net, efficiency, bounds, ordering):
     return first, ranked_ends, ranked_sizes
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _choose(first, ends, sizes, bounds, out):
     count, n_bars = 0, int(ends[:, 1].max()) + 1 if len(ends) else 0
     for b in range(len(first) - 1):
@@ -112,7 +110,7 @@ def _choose(first, ends, sizes, bounds, out):
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _satisfying(net, efficiency, bounds, ordering, ends, sizes):
     """Write the spans of a window that satisfy the bounds, and return their order by score."""
     min_net, min_efficiency, min_length, max_length = bounds
@@ -137,11 +135,14 @@ def _satisfying(net, efficiency, bounds, ordering, ends, sizes):
     return np.argsort(score[:n_spans], kind="mergesort")
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _choose_in(window, ends, sizes, bounds, n_bars, out, count):
-    """Take spans in their order unless they overlap one that was taken; the new number of rows."""
+    """Take spans in their order unless they overlap one that was taken; the new number of rows.
+
+    Rows are written in the order of their starts.
+    """
     min_net, min_efficiency, min_length, max_length = bounds
-    taken = np.zeros(n_bars, np.bool_)
+    taken, end_of = np.zeros(n_bars, np.bool_), np.zeros(n_bars, np.int64)
     n_kept = 0
     for i in range(len(ends)):
         first, last = ends[i]
@@ -153,9 +154,12 @@ def _choose_in(window, ends, sizes, bounds, n_bars, out, count):
         if taken[first : last + 1].any():
             continue
         taken[first : last + 1] = True
-        out[count, 0], out[count, 1], out[count, 2] = window, first, last
-        count += 1
+        end_of[first] = last + 1
         n_kept += 1
         if n_kept == MAX_PROPOSALS:
             break
+    for first in range(n_bars):
+        if end_of[first]:
+            out[count, 0], out[count, 1], out[count, 2] = window, first, end_of[first] - 1
+            count += 1
     return count

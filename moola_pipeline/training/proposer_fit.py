@@ -33,7 +33,7 @@ def matches(proposals: Spans, labeled: Spans) -> np.ndarray:
 
 
 # Constants of other modules are arguments: numba's cache does not notice when they change.
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _match(spans, labels, reach, collar, match):
     window, start, end = spans
     label_window, label_start, label_end = labels

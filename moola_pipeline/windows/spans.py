@@ -96,7 +96,7 @@ def measure_spans(views: np.ndarray, atr: np.ndarray) -> SpanMeasures:
 
 # numba's cache checks only the function's own file for changes: constants of other modules come as
 # arguments.
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _measure(views, atr, context_bars, net, efficiency):
     _, window_bars, max_length = net.shape
     for b in range(len(views)):

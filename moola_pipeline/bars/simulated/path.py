@@ -102,7 +102,7 @@ def walk(
     return _walk(terms, sigma, gaps, segment_start, steps, reach)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fading(shocks: np.ndarray, memory: float) -> np.ndarray:
     """Each shock and its decay over later bars; a larger shock hides a smaller one."""
     felt = shocks.copy()
@@ -111,7 +111,7 @@ def _fading(shocks: np.ndarray, memory: float) -> np.ndarray:
     return felt
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
     """AR(1) of unit variance driven by standard normal shocks, started in its steady state."""
     state = np.empty_like(shocks)
@@ -122,7 +122,7 @@ def autoregression(shocks: np.ndarray, memory: float) -> np.ndarray:
     return state
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _walk(plan, sigma, gaps, segment_start, steps, reach):
     drift, noise, pull, anew, new_unit, reversal = plan
     bars = np.empty((len(sigma), 4))
