@@ -1,5 +1,6 @@
 """Promotion: the rule on made-up predictions, then on real models and unseen windows."""
 
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from moola_pipeline.assets.registered_model import _decision
 from moola_pipeline.evaluation import promotion
@@ -17,9 +19,6 @@ from moola_pipeline.evaluation.promotion import (
     decide_promotion,
 )
 from moola_pipeline.labels.spans import labeled_windows
-from moola_pipeline.models.classifier import Classifier
-from moola_pipeline.models.encoder import Encoder
-from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Check
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version
@@ -237,18 +236,18 @@ def test_unseen_windows_and_their_score_equal_the_test_windows_of_the_report(
     assert f"{score:.4f}" == tag.split()[0]
 
 
-def test_an_untrained_network_does_not_replace_a_trained_one_but_the_reverse_holds(
+def test_a_network_that_swaps_the_types_does_not_replace_one_that_does_not_but_the_reverse_holds(
     trained: tuple[Contender, Trials], monkeypatch: pytest.MonkeyPatch
 ):
     champion, trials = trained
     monkeypatch.setattr(promotion, "MIN_SESSIONS", 5)
     monkeypatch.setattr(promotion, "MIN_OF_EACH_TYPE", 5)
-    network = champion.model.classifier
-    fresh = Classifier(Encoder(network.encoder.hidden_units), network.head_units, network.dropout_share)
-    fresh.set_priors(0.1, 0.5, 0.4)  # the state before training: constant predictions
-    untrained: ExpansionModel = replace(champion.model, classifier=fresh.eval())
+    swapped = copy.deepcopy(champion.model.classifier)
+    with torch.no_grad():
+        for part in swapped.type_head.outer.parameters():
+            part.neg_()
     rng = np.random.default_rng(0)
-    worse = replace(champion, version="2", model=untrained)
+    worse = replace(champion, version="2", model=replace(champion.model, classifier=swapped))
     assert not decide_promotion(worse, champion, GOOD, *trials, rng).promote
     better = decide_promotion(replace(champion, version="3"), worse, GOOD, *trials, rng)
     assert better.promote and better.interval is not None and better.interval.estimate > 0.1
