@@ -11,13 +11,8 @@ from moola_pipeline.assets.stage import integrity, open_stage, verdict
 from moola_pipeline.bars.schema import content_digest
 from moola_pipeline.labels.placement import GRADED_OUT, split_labels
 from moola_pipeline.labels.schema import PLACED_TABLE, is_complete
-from moola_pipeline.labels.splits import (
-    UnsoundSplit,
-    check_splits,
-    class_counts,
-    find_leakage,
-    resolve_dates,
-)
+from moola_pipeline.labels.split_checks import check_splits, class_counts, find_leakage
+from moola_pipeline.labels.splits import UnsoundSplit, resolve_dates
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.tracking.runs import Tracking

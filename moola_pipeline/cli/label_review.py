@@ -12,14 +12,13 @@ from moola_pipeline.labels.placement import place_labels
 from moola_pipeline.labels.review import LabelReview, review_labels
 from moola_pipeline.labels.schema import LABELS, is_complete
 from moola_pipeline.labels.shift import Group, Measured
+from moola_pipeline.labels.split_checks import check_splits, class_counts
 from moola_pipeline.labels.splits import (
     SPLITS,
     UNUSED,
     SplitSettings,
     UnsoundSplit,
     assign_splits,
-    check_splits,
-    class_counts,
     resolve_dates,
 )
 

@@ -209,7 +209,7 @@ def choose_splits(
         )
     from moola_pipeline.labels.chosen_splits import write_split_choice
     from moola_pipeline.labels.placement import split_labels
-    from moola_pipeline.labels.splits import check_splits
+    from moola_pipeline.labels.split_checks import check_splits
 
     settings = active_splits(home, rolling, **ends)
     bars = market.bars()

@@ -42,24 +42,38 @@ class RankedSpans(NamedTuple):
 
     Attributes:
         measures: Of the windows.
+        loosest: The rule that all of them satisfy.
         first: (n_windows + 1,) index of each window's first span.
         ends: (n, 2) first and last bar of each span.
         sizes: (n, 2) absolute net move in ATR, and efficiency.
     """
 
     measures: SpanMeasures
+    loosest: SpanProposer
     first: np.ndarray
     ends: np.ndarray
     sizes: np.ndarray
 
     @classmethod
     def of(cls, measures: SpanMeasures, loosest: SpanProposer) -> "RankedSpans":
-        """The spans that satisfy a rule whose thresholds none will undercut."""
+        """The spans that satisfy a rule, by its score."""
         bounds, ordering = _bounds(loosest), ORDERINGS.index(loosest.ordering)
-        return cls(measures, *_rank(measures.net_atr, measures.efficiency, bounds, ordering))
+        return cls(measures, loosest, *_rank(measures.net_atr, measures.efficiency, bounds, ordering))
 
     def propose(self, proposer: SpanProposer) -> Spans:
-        """What `propose` gives for these windows."""
+        """What `propose` gives for these windows.
+
+        Raises:
+            ValueError: If the rule has another score, or allows spans that were not ranked.
+        """
+        loosest = self.loosest
+        if proposer.ordering != loosest.ordering or not (
+            proposer.min_net_atr >= loosest.min_net_atr
+            and proposer.min_efficiency >= loosest.min_efficiency
+            and loosest.min_length <= proposer.min_length
+            and proposer.max_length <= loosest.max_length
+        ):
+            raise ValueError(f"a rule must be within {loosest}, got {proposer}")
         out = np.empty((len(self.measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
         count = _choose(self.first, self.ends, self.sizes, _bounds(proposer), out)
         return _pointed(self.measures, out[:count])

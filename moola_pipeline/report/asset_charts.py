@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.labels.schema import LABELS
-from moola_pipeline.labels.splits import class_counts
+from moola_pipeline.labels.split_checks import class_counts
 from moola_pipeline.plotting import BLUE, GRID, INK, ORANGE, PAPER, house_style
 from moola_pipeline.report.data import GalleryWindow, MonthMix
 from moola_pipeline.windows.window_geometry import WINDOW_BARS

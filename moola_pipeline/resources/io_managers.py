@@ -16,6 +16,7 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
 from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile, UnreadableFile
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
+from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.asset_checksums import prove, remedy_of, write_checksums
@@ -71,8 +72,6 @@ class WrittenReport:
 
 EXACT = ("raw_nq_bars", "labeled_expansions")
 """Assets that may hold float64: prices lie exactly on the tick grid."""
-UNTRAINED = "untrained"
-"""Folder of the heads on an untrained encoder, beside those of the seeds."""
 
 
 class StoreIOManager(dg.ConfigurableIOManager):

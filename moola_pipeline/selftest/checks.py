@@ -11,7 +11,7 @@ from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.shuffled_labels import permuted_training
 from moola_pipeline.evaluation.test_set import LabeledTestSet, baseline_inputs
 from moola_pipeline.evaluation.trivial_baselines import constant_span, trivial_type_baselines
-from moola_pipeline.labels.splits import find_leakage
+from moola_pipeline.labels.split_checks import find_leakage
 from moola_pipeline.metrics.bootstrap import Resampled, resample
 from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.definitions import prevalence

@@ -90,8 +90,8 @@ class LazyResult(Future[T]):
 def run_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> Iterator[list[LazyResult[T]]]:
     """Start works in their order, `workers` at the same time; with one worker, each on demand.
 
-    Workers share torch's threads evenly, so results depend on `workers` by rounding only, as long as works
-    share no random generator. An exception in the block ends the works at their next `check_halt`.
+    Results do not depend on `workers` as long as works share no random generator. An exception in
+    the block ends the works at their next `check_halt`.
 
     Args:
         works: Functions without arguments, one a result.
@@ -102,21 +102,15 @@ def run_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> Iterator[
     """
     halt = threading.Event()
     results = [LazyResult(work, halt) for work in works]
-    threads = torch.get_num_threads()
-    of_each = max(threads // max(workers, 1), 1)
-    pool = ThreadPoolExecutor(max(workers, 1), "training-thread", torch.set_num_threads, (of_each,))
+    pool = ThreadPoolExecutor(max(workers, 1), "training-thread")
     try:
-        if workers > 1:
-            torch.set_num_threads(of_each)
-            for result in results:
-                pool.submit(result.make)
+        for result in results if workers > 1 else []:
+            pool.submit(result.make)
         yield results
         pool.shutdown()
     finally:
         halt.set()
         pool.shutdown()
-        if workers > 1:
-            torch.set_num_threads(threads)
 
 
 def all_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> list[T]:

@@ -166,6 +166,22 @@ def test_ranked_once_spans_are_proposed_as_by_each_rule_alone(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_net_atr": 1.9},
+        {"min_efficiency": 0.4},
+        {"min_length": 1},
+        {"max_length": 13},
+        {"ordering": "speed"},
+    ],
+)
+def test_a_rule_that_the_ranking_does_not_cover_is_refused(changes: dict[str, object]):
+    ranked = RankedSpans.of(MEASURES, RULE)
+    with pytest.raises(ValueError, match="a rule must be within"):
+        ranked.propose(rule_with(**changes))
+
+
 def test_nothing_is_proposed_from_an_empty_ranking():
     ranked = RankedSpans.of(quiet_measures(), RULE)
     assert len(ranked.ends) == 0

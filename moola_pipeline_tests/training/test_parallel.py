@@ -5,7 +5,6 @@ import time
 from functools import partial
 
 import pytest
-import torch
 
 from moola_pipeline.training.parallel import all_in_parallel, check_halt, n_workers, run_in_parallel
 
@@ -43,20 +42,6 @@ def test_no_more_works_run_at_once_than_workers():
 
     all_in_parallel([work] * 6, workers=2)
     assert most == 2
-
-
-@pytest.mark.parametrize(("workers", "of_each"), [(1, 4), (2, 2), (3, 1), (9, 1)])
-def test_workers_share_the_threads_of_torch_and_give_them_back(workers: int, of_each: int):
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    try:
-        assert all_in_parallel([torch.get_num_threads] * 12, workers) == [of_each] * 12
-        assert torch.get_num_threads() == 4
-        with pytest.raises(ZeroDivisionError):
-            all_in_parallel([lambda: 1 // 0] * 2, workers)
-        assert torch.get_num_threads() == 4
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_one_worker_computes_each_result_on_demand_in_the_calling_thread():
