@@ -16,7 +16,6 @@ from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
 from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile, UnreadableFile
 from moola_pipeline.features.relativity import FeatureTable, compute_features
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.report.checks import UNTRAINED
 from moola_pipeline.resources.pipeline import Pipeline
 from moola_pipeline.staleness.fingerprints import code_version
 from moola_pipeline.storage.asset_checksums import prove, remedy_of, write_checksums
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from moola_pipeline.models.encoder import Encoder
     from moola_pipeline.models.expansion_model import ExpansionModel
     from moola_pipeline.report.data import ReportData
+
+UNTRAINED_FOLDER = "untrained"
+"""Folder of the heads on an untrained encoder, beside the folders of the seeds."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class ClassifierIOManager(StoreIOManager):
 
         for seed, model in value.models.items():
             save_expansion_model(artifact_path / f"seed-{seed}", model, {})
-        save_expansion_model(artifact_path / UNTRAINED, value.untrained, {})
+        save_expansion_model(artifact_path / UNTRAINED_FOLDER, value.untrained, {})
         atomic_write_json(artifact_path / "training.json", value.facts)
         current = {artifact_path / f"seed-{seed}" for seed in value.models}
         for stale in set(artifact_path.glob("seed-*")) - current:
@@ -266,12 +268,12 @@ class ClassifierIOManager(StoreIOManager):
 
         facts = json.loads((artifact_path / "training.json").read_bytes())
         models = {seed: load_expansion_model(artifact_path / f"seed-{seed}")[0] for seed in facts["seeds"]}
-        return TrainedClassifiers(models, load_expansion_model(artifact_path / UNTRAINED)[0], facts)
+        return TrainedClassifiers(models, load_expansion_model(artifact_path / UNTRAINED_FOLDER)[0], facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
         """Weights and buffers of every seed, and of the untrained encoder and its heads."""
         seeds = {f"seed {seed}": model for seed, model in value.models.items()}
-        for network, model in {**seeds, UNTRAINED: value.untrained}.items():
+        for network, model in {**seeds, UNTRAINED_FOLDER: value.untrained}.items():
             for name, dtype in _float_tensors(model.classifier):
                 yield f"{network} {name}", dtype
 
