@@ -24,9 +24,6 @@ class ReportSettings(BaseModel):
     live_sessions: int | None = Field(
         default=None, ge=1, description="sessions of test windows to replay bar by bar; null: all"
     )
-    scratch_seeds: int = Field(
-        default=1, ge=0, description="trainings of the same network from scratch, as an ablation; 0: none"
-    )
     target_f1: float = Field(default=0.75, ge=0, le=1, description="target of type F1")
     target_low: float = Field(default=0.65, ge=0, le=1, description="its interval must lie above this")
 
@@ -85,6 +82,7 @@ PROFILES = {
             pretrain=PretrainSettings(epochs=4, hidden_units=32, batch_windows=8, learning_rate=3e-3),
             finetune=FinetuneSettings(
                 seeds=(0,),
+                scratch_seeds=0,
                 head_units=32,
                 distill_windows=400,
                 distill_live_windows=300,
@@ -96,7 +94,7 @@ PROFILES = {
                 batch_windows=8,
                 learning_rate=3e-3,
             ),
-            report=ReportSettings(resamples=500, gallery_windows=4, live_sessions=2, scratch_seeds=0),
+            report=ReportSettings(resamples=500, gallery_windows=4, live_sessions=2),
         ),
         Profile(
             name="demo",

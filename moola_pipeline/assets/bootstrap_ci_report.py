@@ -122,10 +122,10 @@ def bootstrap_ci_report(
             twice,
             pretrained_encoder.encoder,
             finetuned_classifier.models,
+            finetuned_classifier.scratch,
             finetuned_classifier.untrained,
             facts["served"],
             FinetuneSettings.model_validate(facts["settings"]),
-            settings.scratch_seeds,
             settings.live_sessions,
         )
         scored = score_all(inputs, device, compute.workers_on(device), rng, _show_fresh)

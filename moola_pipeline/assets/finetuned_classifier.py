@@ -1,8 +1,7 @@
-"""finetuned_classifier: span proposer, network and thresholds, one model per training seed."""
+"""finetuned_classifier: span proposer, network and thresholds, one model per training seed, and ablations."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -65,15 +64,13 @@ def finetuned_classifier(
     """One model per seed: it finds expansions, scores them, and types each from the bars before it.
 
     Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
-    spans proposed in it to first and last bar, probability and P(retracement) of each. The heads on an
-    untrained encoder are trained beside it, for comparison.
+    spans proposed in it to first and last bar, probability and P(retracement) of each. Its ablations, the
+    same network from scratch and heads on an untrained encoder, are trained beside it.
     """
+    from moola_pipeline.training.ablations import train_with_ablations
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
-    from moola_pipeline.training.expansion_models import train_expansion_models
-    from moola_pipeline.training.fresh_networks import train_untrained
-    from moola_pipeline.training.parallel import run_in_parallel
     from moola_pipeline.windows.market_arrays import MarketArrays
 
     settings = active_settings(config, pipeline.chosen_profile().finetune)
@@ -84,13 +81,20 @@ def finetuned_classifier(
         tick_points = stage.market.instrument.tick_points
         market = MarketArrays.from_table(raw_nq_bars, tick_points, relativity_features)
 
-        epochs_done: dict[int, int] = {}
+        epochs_done: dict[tuple[str, int], int] = {}
+        n_networks = len(settings.seeds) + len(settings.seeds[: settings.scratch_seeds])
+
+        def show(network: str, seed: int, entry: dict[str, float]) -> None:
+            epochs_done[network, seed] = int(entry["epoch"]) + 1
+            total = settings.all_epochs * n_networks
+            show_epoch(sum(epochs_done.values()), total, f"{network} {seed} loss {entry['val_loss']:.4f}")
 
         def on_epoch(seed: int, entry: dict[str, float]) -> None:
             runs[seed].log_epoch(entry)
-            epochs_done[seed] = int(entry["epoch"]) + 1
-            total = settings.all_epochs * len(settings.seeds)
-            show_epoch(sum(epochs_done.values()), total, f"seed {seed} loss {entry['val_loss']:.4f}")
+            show("seed", seed, entry)
+
+        def on_scratch(seed: int, entry: dict[str, float]) -> None:
+            show("scratch, seed", seed, entry)
 
         with ExitStack() as open_runs, windows_by_time(raw_nq_bars):
             runs = {
@@ -99,18 +103,17 @@ def finetuned_classifier(
             }
             data, encoder = TrainingData(market, train, validation), pretrained_encoder.encoder
             workers = compute.workers_on(device)
-            without_pretraining = partial(train_untrained, data, encoder, settings, device)
-            with run_in_parallel([without_pretraining], workers) as beside:
-                trained = train_expansion_models(
-                    encoder, data, settings, device, on_epoch, checkpoints, workers
-                )
-                untrained = beside[0].result()
+            networks = train_with_ablations(
+                encoder, data, settings, device, on_epoch, on_scratch, checkpoints, workers
+            )
+            trained = networks.models
             for seed, one in trained.items():
                 runs[seed].log_metrics({"best_val_loss": one.val_loss})
         served = min(trained, key=lambda seed: trained[seed].val_loss)
         last_row = int(validation.bar0.max()) + WINDOW_BARS - 1
         facts = {
             **_facts_of(trained, served, stage.data_digests),
+            "scratch_seeds": list(networks.scratch),
             "settings": settings.model_dump(mode="json"),
             "first_bar_seen": pretrained_encoder.facts["first_bar_seen"],
             "last_bar_seen": str(raw_nq_bars["timestamp"].iloc[last_row]),
@@ -121,7 +124,12 @@ def finetuned_classifier(
         stage.run.log_params(one.thresholds.model_dump(), "thresholds.")
         stage.run.log_metrics({"n_parameters": one.n_parameters, "val_loss": trained[served].val_loss})
         yield stage.result(
-            TrainedClassifiers({seed: one.model for seed, one in trained.items()}, untrained, facts),
+            TrainedClassifiers(
+                {seed: one.model for seed, one in trained.items()},
+                networks.scratch,
+                networks.untrained,
+                facts,
+            ),
             {
                 "n_parameters": one.n_parameters,
                 "precision": precision_on(device),

@@ -1,5 +1,6 @@
 """Everything that a report compares, scored on the same resamples of sessions."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,9 +29,9 @@ from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.checks import UNTRAINED
+from moola_pipeline.training.ablations import train_untrained
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_expansion_models
-from moola_pipeline.training.fresh_networks import train_from_scratch, train_untrained
 from moola_pipeline.training.parallel import all_in_parallel, run_in_parallel
 from moola_pipeline.training.settings import FinetuneSettings
 
@@ -49,10 +50,10 @@ class ScoreInputs:
         twice: Windows that were labeled twice.
         encoder: The pretrained encoder.
         models: The trained models by seed.
+        scratch: The same network from scratch, by seed.
         untrained: The heads on an untrained encoder.
         served: Seed of the model that is registered.
         recipe: Settings of their training.
-        scratch_seeds: How many networks are trained from scratch.
         live_sessions: Sessions replayed bar by bar; None: all.
     """
 
@@ -63,10 +64,10 @@ class ScoreInputs:
     twice: TwiceLabeled
     encoder: Encoder
     models: dict[int, ExpansionModel]
+    scratch: dict[int, ExpansionModel]
     untrained: ExpansionModel
     served: int
     recipe: FinetuneSettings
-    scratch_seeds: int
     live_sessions: int | None
 
     def data(self, fold: int = 0) -> TrainingData:
@@ -113,7 +114,7 @@ class AllScores(NamedTuple):
 
 
 OnEpoch = Callable[[str, int, dict[str, float]], None]
-"""Called with the name of an ablation, the seed and each history entry, from any thread."""
+"""Called with the name of a block, the seed and each history entry, from any thread."""
 
 
 def score_all(
@@ -126,46 +127,52 @@ def score_all(
         device: Device of the networks.
         workers: Parallel trainings.
         rng: Source of shuffled answers.
-        on_epoch: Told about the networks that are trained for the comparison.
+        on_epoch: Told about the networks of a cross-validation.
     """
     score = _on_test if len(inputs.folds) == 1 else _cross_validated
     return score(inputs, device, workers, rng, on_epoch)
 
 
+class _LiveScores(NamedTuple):
+    """Scores of whole sessions, and by alarms a session the threshold and the scores."""
+
+    sessions: Scored
+    budgets: dict[int, tuple[float, Scored]]
+
+
 def _on_test(
     inputs: ScoreInputs, device: str, workers: int, rng: np.random.Generator, on_epoch: OnEpoch
 ) -> AllScores:
-    """Score the model; the network from scratch and the choice of the best baseline run in parallel."""
+    """Score the model; live mode and the choice of the best baseline have threads of their own."""
     test_set, folds, seeds = inputs.test_set, inputs.folds, inputs.recipe.seeds
-    served, live_sessions = inputs.models[inputs.served], inputs.live_sessions
-    scratch = inputs.recipe.model_copy(update={"seeds": seeds[: inputs.scratch_seeds]})
-    train = partial(
-        train_from_scratch, inputs.data(), inputs.encoder, scratch, device, partial(on_epoch, SCRATCH)
-    )
+    served = copy.deepcopy(inputs.models[inputs.served])  # two threads must not move one network
     with (
-        run_in_parallel([train] if scratch.seeds else [], workers) as in_training,
         run_in_parallel([inputs.chosen_baselines], workers) as (choice,),
+        run_in_parallel([partial(_score_live, inputs, served, device)], workers) as (live,),
     ):
         model = scoring.score_models(test_set, inputs.models, device, rng)
-        windows = test_set.resampled.windows
-        alarms = alarm_candidates(served, test_set.market, windows, live_sessions, device)
-        sessions = score_whole_sessions(test_set, alarms, served)
         by_rule = scoring.find_by_proposer(test_set, folds)
         trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
         proposed = spans_by_fold(test_set, folds)
         baselines = score_baselines(test_set, folds, by_rule, proposed, seeds)
-        teachers = score_span_method(test_set, folds, proposed, TEACHERS, seeds)
-        budgets = score_alarm_budgets(test_set, alarms, folds[0].validation, served, live_sessions, device)
-        networks = {UNTRAINED: {seeds[0]: inputs.untrained}}
-        if in_training:
-            networks[SCRATCH] = in_training[0].result()
-        ablations = {TEACHERS: teachers} | {
-            name: scoring.score_models(test_set, models, device, rng).scores
-            for name, models in networks.items()
-        }
+        ablations = {TEACHERS: score_span_method(test_set, folds, proposed, TEACHERS, seeds)}
+        networks = {UNTRAINED: {seeds[0]: inputs.untrained}, SCRATCH: inputs.scratch}
+        for name, models in networks.items():
+            if models:
+                ablations[name] = scoring.score_models(test_set, models, device, rng).scores
+        sessions, budgets = live.result()
         chosen = choice.result()
     second_pass = scoring.score_second_pass(test_set.resampled, inputs.twice)
     return AllScores(model, sessions, budgets, trivial_baselines, baselines, ablations, second_pass, chosen)
+
+
+def _score_live(inputs: ScoreInputs, served: ExpansionModel, device: str) -> _LiveScores:
+    """Replay the sessions of the test windows, and of validation for the thresholds of the alarm budgets."""
+    test_set, limit = inputs.test_set, inputs.live_sessions
+    alarms = alarm_candidates(served, test_set.market, test_set.resampled.windows, limit, device)
+    validation = inputs.folds[0].validation
+    budgets = score_alarm_budgets(test_set, alarms, validation, served, limit, device)
+    return _LiveScores(score_whole_sessions(test_set, alarms, served), budgets)
 
 
 def _cross_validated(

@@ -55,9 +55,8 @@ class MiniRocket:
         biases = [
             np.concatenate(
                 [
-                    np.quantile(convolved, levels)
-                    for dilation, part in zip(dilations, parts, strict=True)
-                    for convolved, levels in zip(_convolved(channel, dilation), part, strict=True)
+                    _quantiles(_convolved(channel, dilation).reshape(len(KERNELS), -1), levels).ravel()
+                    for dilation, levels in zip(dilations, parts, strict=True)
                 ]
             )
             for channel in np.moveaxis(np.asarray(series, np.float32), -1, 0)
@@ -90,6 +89,18 @@ class MiniRocket:
                     share[which, place] = (values > bias[:, None, None]).mean(axis=-1)
             shares.append(share.reshape(-1, len(series)))
         return np.concatenate(shares).T
+
+
+def _quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of each row, interpolated linearly: values (k, m) and levels (k, q) to (k, q).
+
+    `np.quantile` takes the same levels for all rows.
+    """
+    ranked = np.sort(values, axis=1)
+    place = levels.astype(np.float64) * (values.shape[1] - 1)
+    below = np.floor(place).astype(np.int64)
+    low, high = (np.take_along_axis(ranked, at, 1) for at in (below, np.ceil(place).astype(np.int64)))
+    return low + (high - low) * (place - below)
 
 
 def _by_dilation(values: np.ndarray, n_biases: np.ndarray) -> list[np.ndarray]:

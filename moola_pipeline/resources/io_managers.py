@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 UNTRAINED_FOLDER = "untrained"
 """Folder of the heads on an untrained encoder, beside the folders of the seeds."""
+SEED_FOLDERS = "seed-*", "scratch-*"
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,18 @@ class PretrainedEncoder:
 
 @dataclass(frozen=True)
 class TrainedClassifiers:
-    """One model for each training seed, and the comparison without pretraining.
+    """One model for each training seed, and its ablations.
 
     Attributes:
         models: By seed.
+        scratch: The same network from scratch, by seed.
         untrained: The heads on an untrained encoder.
         facts: seeds, served (the seed with the lowest validation loss), histories, settings,
             first and last bar, digests.
     """
 
     models: "dict[int, ExpansionModel]"
+    scratch: "dict[int, ExpansionModel]"
     untrained: "ExpansionModel"
     facts: dict[str, Any]
 
@@ -248,18 +251,18 @@ class EncoderIOManager(StoreIOManager):
 
 
 class ClassifierIOManager(StoreIOManager):
-    """The fine-tuned classifiers, one folder for each training seed, and one for the untrained encoder."""
+    """The fine-tuned classifiers and their ablations, one folder for each network."""
 
     def write(self, artifact_path: Path, value: Any) -> None:
         """Store `TrainedClassifiers`; folders of earlier seeds are removed last."""
         from moola_pipeline.models.expansion_model import save_expansion_model
 
-        for seed, model in value.models.items():
-            save_expansion_model(artifact_path / f"seed-{seed}", model, {})
-        save_expansion_model(artifact_path / UNTRAINED_FOLDER, value.untrained, {})
+        networks = _by_folder(value)
+        for folder, model in networks.items():
+            save_expansion_model(artifact_path / folder, model, {})
         atomic_write_json(artifact_path / "training.json", value.facts)
-        current = {artifact_path / f"seed-{seed}" for seed in value.models}
-        for stale in set(artifact_path.glob("seed-*")) - current:
+        stored = (path for pattern in SEED_FOLDERS for path in artifact_path.glob(pattern))
+        for stale in [path for path in stored if path.name not in networks]:
             shutil.rmtree(stale)
 
     def read(self, artifact_path: Path) -> Any:
@@ -267,15 +270,25 @@ class ClassifierIOManager(StoreIOManager):
         from moola_pipeline.models.expansion_model import load_expansion_model
 
         facts = json.loads((artifact_path / "training.json").read_bytes())
-        models = {seed: load_expansion_model(artifact_path / f"seed-{seed}")[0] for seed in facts["seeds"]}
-        return TrainedClassifiers(models, load_expansion_model(artifact_path / UNTRAINED_FOLDER)[0], facts)
+
+        def network(folder: str) -> "ExpansionModel":
+            return load_expansion_model(artifact_path / folder)[0]
+
+        models = {seed: network(f"seed-{seed}") for seed in facts["seeds"]}
+        scratch = {seed: network(f"scratch-{seed}") for seed in facts["scratch_seeds"]}
+        return TrainedClassifiers(models, scratch, network(UNTRAINED_FOLDER), facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:
-        """Weights and buffers of every seed, and of the untrained encoder and its heads."""
-        seeds = {f"seed {seed}": model for seed, model in value.models.items()}
-        for network, model in {**seeds, UNTRAINED_FOLDER: value.untrained}.items():
+        """Weights and buffers of every network."""
+        for folder, model in _by_folder(value).items():
             for name, dtype in _float_tensors(model.classifier):
-                yield f"{network} {name}", dtype
+                yield f"{folder} {name}", dtype
+
+
+def _by_folder(classifiers: TrainedClassifiers) -> "dict[str, ExpansionModel]":
+    seeds = {f"seed-{seed}": model for seed, model in classifiers.models.items()}
+    scratch = {f"scratch-{seed}": model for seed, model in classifiers.scratch.items()}
+    return {**seeds, **scratch, UNTRAINED_FOLDER: classifiers.untrained}
 
 
 class ReportIOManager(StoreIOManager):

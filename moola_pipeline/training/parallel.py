@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -84,6 +85,17 @@ class LazyResult(Future[T]):
             self._halt.set()  # the other results are useless without this one
         finally:
             _thread.halts.pop()
+
+
+def one_at_a_time(call: Callable[P, T]) -> Callable[P, T]:
+    """The function, called by one thread at a time."""
+    lock = threading.Lock()
+
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return call(*args, **kwargs)
+
+    return locked
 
 
 @contextmanager

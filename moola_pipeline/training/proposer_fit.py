@@ -1,6 +1,7 @@
 """Fitting of the span proposer on training labels: coordinate search over its five thresholds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import product
 
 import numba
@@ -97,7 +98,7 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
             max_length=max(choices["max_length"]),
             ordering=ordering,
         )
-        ranked = RankedSpans.of(measures, loosest)
+        score_of = _f_betas(RankedSpans.of(measures, loosest), labeled, beta)
         for longest in choices["max_length"]:
             start = loosest.model_copy(
                 update={
@@ -106,7 +107,7 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
                     "max_length": longest,
                 }
             )
-            climbs.append(_climb(ranked, labeled, beta, start, choices))
+            climbs.append(_climb(score_of, start, choices))
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
@@ -134,14 +135,14 @@ def improve_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) 
             max_length=MAX_LENGTH,
             ordering=ordering,
         )
-        ranked = RankedSpans.of(measures, loosest)
-        score = f_beta(ranked.propose(proposer), labeled, beta)
+        score_of = _f_betas(RankedSpans.of(measures, loosest), labeled, beta)
+        score = score_of(proposer)
         improved = True
         while improved:
             improved = False
             for changes in _moves(proposer, nets, efficiencies):
                 candidate = proposer.model_copy(update=changes)
-                candidate_score = f_beta(ranked.propose(candidate), labeled, beta)
+                candidate_score = score_of(candidate)
                 if candidate_score > score + 1e-12:
                     proposer, score, improved = candidate, candidate_score, True
         results.append((proposer, score))
@@ -170,10 +171,16 @@ def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarra
     return np.abs(measures.net_atr[at]), measures.efficiency[at], length
 
 
+def _f_betas(ranked: RankedSpans, labeled: Spans, beta: float) -> Callable[[SpanProposer], float]:
+    """F-beta of a rule; a search meets a third of its rules again, and they are computed once."""
+    scores = cache(lambda proposer: f_beta(ranked.propose(proposer), labeled, beta))
+    return scores  # pyright: ignore[reportReturnType] - frozen models have a hash
+
+
 def _climb(
-    ranked: RankedSpans, labeled: Spans, beta: float, proposer: SpanProposer, choices: dict[str, list]
+    score_of: Callable[[SpanProposer], float], proposer: SpanProposer, choices: dict[str, list]
 ) -> tuple[SpanProposer, float]:
-    score = f_beta(ranked.propose(proposer), labeled, beta)
+    score = score_of(proposer)
     improved = True
     while improved:
         improved = False
@@ -182,7 +189,7 @@ def _climb(
                 candidate = proposer.model_copy(update={name: value})
                 if candidate.min_length > candidate.max_length:
                     continue
-                candidate_score = f_beta(ranked.propose(candidate), labeled, beta)
+                candidate_score = score_of(candidate)
                 if candidate_score > score + 1e-12:
                     proposer, score, improved = candidate, candidate_score, True
     return proposer, score

@@ -46,6 +46,9 @@ class FinetuneSettings(BaseModel):
     seeds: tuple[int, ...] = Field(
         default=(0, 1, 2, 3, 4), min_length=1, description="training seeds, one model each"
     )
+    scratch_seeds: int = Field(
+        default=1, ge=0, description="seeds that also train the same network from scratch; 0: none"
+    )
     head_units: int = Field(default=64, ge=2, le=64)
     distill_windows: int = Field(
         default=8_000, ge=0, description="unlabeled training windows with pseudo-labels; 0: no distillation"

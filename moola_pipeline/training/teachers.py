@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -138,7 +139,9 @@ def _fit_teacher(
 
 def _fit_boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
     models = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
-    return tuple(model.fit(known.inputs, known.target) for model in models)
+    # Its threads wait actively: beside another training, two take twice as long as one.
+    with threadpool_limits(1, user_api="openmp"):
+        return tuple(model.fit(known.inputs, known.target) for model in models)
 
 
 def _require_both(known: LabeledInputs) -> None:
@@ -148,7 +151,8 @@ def _require_both(known: LabeledInputs) -> None:
 
 
 def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
-    return trees.predict_proba(inputs)[:, 1]
+    with threadpool_limits(1, user_api="openmp"):
+        return trees.predict_proba(inputs)[:, 1]
 
 
 def teacher_features(

@@ -18,7 +18,8 @@ from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
 from moola_pipeline.tracking.registry import load_version, version_of
 from moola_pipeline.tracking.runs import open_store
-from moola_pipeline.training import expansion_models
+from moola_pipeline.training import ablations
+from moola_pipeline.training.expansion_models import TrainedModel
 from moola_pipeline.training.finetune import FinetuneResult
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.homes import (
@@ -201,14 +202,15 @@ def _versions(home: Home) -> int:
 def answering(smoke_copy: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make training return the earlier weights with the given facts about their predictions."""
     [folder] = smoke_copy.store.glob("*/finetuned_classifier")
-    model, _ = load_expansion_model(folder / "seed-0")
+    model, untrained = (load_expansion_model(folder / name)[0] for name in ("seed-0", "untrained"))
     training = json.loads((folder / "training.json").read_bytes())
     change_finetuning(monkeypatch, patience=9)
 
     def answer(shares: dict[str, float], spread: float) -> None:
         result = FinetuneResult(model.classifier, training["histories"]["0"], 0)
-        trained = expansion_models.TrainedModel(model, result, shares, spread)
-        monkeypatch.setattr(expansion_models, "train_expansion_models", lambda *given: {0: trained})
+        trained = TrainedModel(model, result, shares, spread)
+        networks = ablations.TrainedNetworks({0: trained}, {}, untrained)
+        monkeypatch.setattr(ablations, "train_with_ablations", lambda *given: networks)
 
     return answer
 

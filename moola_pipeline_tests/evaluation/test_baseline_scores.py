@@ -75,10 +75,10 @@ def test_a_test_names_the_baseline_of_the_folds_whatever_scores_highest(
         unused,
         unused,
         {0: unused},
+        {},
         unused,
         served=0,
         recipe=recipe,
-        scratch_seeds=0,
         live_sessions=None,
     )
     monkeypatch.setattr(ScoreInputs, "data", lambda *_: None)

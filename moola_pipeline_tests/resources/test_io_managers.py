@@ -141,7 +141,7 @@ def test_weights_that_are_not_float32_are_refused(
     trained.served.classifier.double()
     with pytest.raises(IntegrityError, match="^pretrained_encoder: .* must be float32 .* got torch.float64"):
         kept(encoders, "pretrained_encoder", encoder)
-    with pytest.raises(IntegrityError, match="^finetuned_classifier: seed 0 .* must be float32"):
+    with pytest.raises(IntegrityError, match="^finetuned_classifier: seed-0 .* must be float32"):
         kept(classifiers, "finetuned_classifier", trained)
 
 
@@ -186,13 +186,22 @@ def test_seeds_of_an_earlier_training_are_removed(
     monkeypatch.setenv(HOME_VARIABLE, str(smoke_home.root))
     trained = manager.load_input(dg.build_input_context(asset_key="finetuned_classifier"))
     monkeypatch.setenv(HOME_VARIABLE, str(isolated_home))
-    facts = {**trained.facts, "seeds": [3, 4], "served": 3}
-    both = TrainedClassifiers({3: trained.served, 4: trained.served}, trained.untrained, facts)
+    facts = {**trained.facts, "seeds": [3, 4], "scratch_seeds": [3], "served": 3}
+    both = TrainedClassifiers(
+        {3: trained.served, 4: trained.served}, {3: trained.untrained}, trained.untrained, facts
+    )
     kept(manager, "finetuned_classifier", both)
+    folders = PIPELINE.folder / "finetuned_classifier"
+    assert {path.name for path in folders.iterdir() if path.is_dir()} == {
+        "scratch-3",
+        "seed-3",
+        "seed-4",
+        "untrained",
+    }
     second = kept(manager, "finetuned_classifier", trained)
     assert isinstance(second, TrainedClassifiers)
-    assert list(second.models) == [0]
-    assert [path.name for path in PIPELINE.folder.glob("finetuned_classifier/seed-*")] == ["seed-0"]
+    assert (list(second.models), second.scratch) == ([0], {})
+    assert {path.name for path in folders.iterdir() if path.is_dir()} == {"seed-0", "untrained"}
 
 
 @pytest.mark.parametrize(
