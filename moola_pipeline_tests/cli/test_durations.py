@@ -41,8 +41,9 @@ def test_every_stage_has_an_estimate_for_every_profile():
 def test_a_new_home_shows_an_estimate_and_says_so(isolated_home):
     expected = expected_in(Home(isolated_home), "demo")
     assert expected.by_asset == {asset: seconds["demo"] for asset, seconds in ESTIMATES.items()}
+    total = rounded_duration(sum(expected.by_asset.values()))
     assert expected.shown == (
-        "expected  about 3 min, an estimate for two CPU cores: this home has no such run yet"
+        f"expected  about {total}, an estimate for two CPU cores: this home has no such run yet"
     )
 
 
