@@ -67,7 +67,7 @@ def finetuned_classifier(
     spans proposed in it to first and last bar, probability and P(retracement) of each. Its ablations, the
     same network from scratch and heads on an untrained encoder, are trained beside it.
     """
-    from moola_pipeline.training.ablations import train_with_ablations
+    from moola_pipeline.training.ablations import MODEL, train_with_ablations
     from moola_pipeline.training.checkpoints import Checkpoints
     from moola_pipeline.training.device import precision_on
     from moola_pipeline.training.examples import TrainingData
@@ -84,17 +84,12 @@ def finetuned_classifier(
         epochs_done: dict[tuple[str, int], int] = {}
         n_networks = len(settings.seeds) + len(settings.seeds[: settings.scratch_seeds])
 
-        def show(network: str, seed: int, entry: dict[str, float]) -> None:
+        def on_epoch(network: str, seed: int, entry: dict[str, float]) -> None:
+            if network == MODEL:
+                runs[seed].log_epoch(entry)
             epochs_done[network, seed] = int(entry["epoch"]) + 1
-            total = settings.all_epochs * n_networks
-            show_epoch(sum(epochs_done.values()), total, f"{network} {seed} loss {entry['val_loss']:.4f}")
-
-        def on_epoch(seed: int, entry: dict[str, float]) -> None:
-            runs[seed].log_epoch(entry)
-            show("seed", seed, entry)
-
-        def on_scratch(seed: int, entry: dict[str, float]) -> None:
-            show("scratch, seed", seed, entry)
+            total, note = settings.all_epochs * n_networks, f"{network} {seed} loss {entry['val_loss']:.4f}"
+            show_epoch(sum(epochs_done.values()), total, note)
 
         with ExitStack() as open_runs, windows_by_time(raw_nq_bars):
             runs = {
@@ -103,9 +98,7 @@ def finetuned_classifier(
             }
             data, encoder = TrainingData(market, train, validation), pretrained_encoder.encoder
             workers = compute.workers_on(device)
-            networks = train_with_ablations(
-                encoder, data, settings, device, on_epoch, on_scratch, checkpoints, workers
-            )
+            networks = train_with_ablations(encoder, data, settings, device, on_epoch, checkpoints, workers)
             trained = networks.models
             for seed, one in trained.items():
                 runs[seed].log_metrics({"best_val_loss": one.val_loss})

@@ -29,13 +29,11 @@ from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.checks import UNTRAINED
-from moola_pipeline.training.ablations import train_untrained
+from moola_pipeline.training.ablations import SCRATCH, train_untrained
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_expansion_models
 from moola_pipeline.training.parallel import all_in_parallel, run_in_parallel
 from moola_pipeline.training.settings import FinetuneSettings
-
-SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)

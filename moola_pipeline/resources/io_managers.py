@@ -275,7 +275,7 @@ class ClassifierIOManager(StoreIOManager):
             return load_expansion_model(artifact_path / folder)[0]
 
         models = {seed: network(f"seed-{seed}") for seed in facts["seeds"]}
-        scratch = {seed: network(f"scratch-{seed}") for seed in facts["scratch_seeds"]}
+        scratch = {seed: network(f"scratch-{seed}") for seed in facts.get("scratch_seeds", [])}
         return TrainedClassifiers(models, scratch, network(UNTRAINED_FOLDER), facts)
 
     def floats(self, value: Any) -> Iterator[tuple[str, str]]:

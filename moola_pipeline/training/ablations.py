@@ -13,6 +13,7 @@ from moola_pipeline.training.expansion_models import PreparedTraining, TrainedMo
 from moola_pipeline.training.parallel import all_in_parallel, one_at_a_time
 from moola_pipeline.training.settings import FinetuneSettings
 
+MODEL, SCRATCH = "model", "scratch"
 RANDOM_SEED = 104_729
 """Seed of the random encoder weights."""
 
@@ -36,8 +37,7 @@ def train_with_ablations(
     data: TrainingData,
     settings: FinetuneSettings,
     device: str = "cpu",
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
-    on_scratch: Callable[[int, dict[str, float]], None] = lambda seed, entry: None,
+    on_epoch: Callable[[str, int, dict[str, float]], None] = lambda network, seed, entry: None,
     checkpoints: Checkpoints | None = None,
     workers: int = 1,
 ) -> TrainedNetworks:
@@ -51,20 +51,19 @@ def train_with_ablations(
         data: The bars and their labeled windows.
         settings: See `FinetuneSettings`.
         device: Device of the networks.
-        on_epoch, on_scratch: Called with the seed and each history entry of the model, and of the network
-            from scratch, in one thread at a time.
+        on_epoch: Called with MODEL or SCRATCH, the seed and each history entry, in one thread at a time.
         checkpoints: Folder of the checkpoints of the model.
         workers: Number of networks trained at the same time.
     """
     prepared, seeds = PreparedTraining(data, settings), settings.seeds
     scratch_seeds = seeds[: settings.scratch_seeds]
-    report, report_scratch = one_at_a_time(on_epoch), one_at_a_time(on_scratch)
+    report = one_at_a_time(on_epoch)
     model, *more = (
-        partial(prepared.train, encoder, settings, seed, device, partial(report, seed), checkpoints)
+        partial(prepared.train, encoder, settings, seed, device, partial(report, MODEL, seed), checkpoints)
         for seed in seeds
     )
     scratch = [
-        partial(prepared.train, _random_like(encoder), settings, seed, device, partial(report_scratch, seed))
+        partial(prepared.train, _random_like(encoder), settings, seed, device, partial(report, SCRATCH, seed))
         for seed in scratch_seeds
     ]
     untrained = partial(prepared.train, _random_like(encoder), _heads_only(settings), seeds[0], device)

@@ -1,13 +1,20 @@
 """The ablations are trained beside the model, on the same pseudo-labels."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.models.encoder import Encoder
+from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.training import expansion_models
-from moola_pipeline.training.ablations import TrainedNetworks, train_untrained, train_with_ablations
+from moola_pipeline.training.ablations import (
+    RANDOM_SEED,
+    TrainedNetworks,
+    train_untrained,
+    train_with_ablations,
+)
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.expansion_models import train_expansion_models
 from moola_pipeline.training.settings import FinetuneSettings
@@ -80,12 +87,12 @@ def test_the_network_from_scratch_differs_in_its_encoder_at_the_start_only(
 
 
 def test_the_encoder_below_untrained_heads_stays_as_it_was_drawn(networks: TrainedNetworks, encoder: Encoder):
-    name = "lstm.weight_hh_l0"
-    drawn, pretrained = (
-        part.state_dict()[name].numpy() for part in (networks.untrained.classifier.encoder, encoder)
-    )
-    assert not np.array_equal(drawn, pretrained)
-    assert np.abs(drawn).max() <= drawn.shape[1] ** -0.5
+    drawn = copy.deepcopy(encoder)
+    initialize(drawn, RANDOM_SEED)
+    untrained = networks.untrained.classifier.encoder.state_dict()
+    for name, tensor in drawn.state_dict().items():
+        assert torch.equal(untrained[name], tensor)
+    assert not torch.equal(untrained["lstm.weight_hh_l0"], encoder.state_dict()["lstm.weight_hh_l0"])
     assert networks.untrained.thresholds.live is None
 
 
@@ -106,8 +113,7 @@ def test_pseudo_labels_are_made_once_a_seed(
         encoder,
         data,
         SETTINGS,
-        on_epoch=lambda seed, entry: told.append(("model", seed)),
-        on_scratch=lambda seed, entry: told.append(("scratch", seed)),
+        on_epoch=lambda network, seed, entry: told.append((network, seed)),
         workers=workers,
     )
     assert sorted(seeds) == [0, 1]
