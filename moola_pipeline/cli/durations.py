@@ -16,8 +16,8 @@ ESTIMATES = {
     "relativity_features": {"smoke": 2, "demo": 3, "full": 3},
     "densified_windows": {"smoke": 1, "demo": 1, "full": 2},
     "pretrained_encoder": {"smoke": 8, "demo": 20, "full": 400},
-    "finetuned_classifier": {"smoke": 10, "demo": 40, "full": 650},
-    "bootstrap_ci_report": {"smoke": 20, "demo": 45, "full": 220},
+    "finetuned_classifier": {"smoke": 10, "demo": 50, "full": 650},
+    "bootstrap_ci_report": {"smoke": 20, "demo": 60, "full": 220},
     "registered_model": {"smoke": 4, "demo": 4, "full": 6},
     "latest_expansions": {"smoke": 1, "demo": 1, "full": 3},
 }
