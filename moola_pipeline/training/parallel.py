@@ -67,10 +67,15 @@ class LazyResult(Future[T]):
     def result(self, timeout: float | None = None) -> T:
         """Compute the result or wait for it; raise the exception of its computation."""
         self.make()
-        # Short waits: on some systems a thread in an endless wait receives no signal.
-        while timeout is None and not self.done():
-            wait([self], 0.2)
+        if timeout is None:
+            self.wait()
         return super().result(timeout)
+
+    def wait(self) -> None:
+        """Wait until another thread has computed the result."""
+        # Short waits: on some systems a thread in an endless wait receives no signal.
+        while not self.done():
+            wait([self], 0.2)
 
     def make(self) -> None:
         """Compute in the calling thread, unless another thread has started."""
@@ -126,8 +131,14 @@ def run_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> Iterator[
 
 
 def all_in_parallel(works: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """Results of all works, in their order; the first exception ends the others and is raised."""
-    with run_in_parallel(works, workers if len(works) > 1 else 1) as results:
+    """Results of all works, in their order; the first exception ends the others and is raised.
+
+    With one worker the calling thread computes, with more it waits: it would be one more.
+    """
+    workers = workers if len(works) > 1 else 1
+    with run_in_parallel(works, workers) as results:
+        for result in results if workers > 1 else []:
+            result.wait()
         try:
             return [result.result() for result in results]
         except Halted as halted:
