@@ -22,6 +22,21 @@ TRAINING_CODE = ("training/pretrain.py", "training/finetune.py", "training/thres
 @click.command()
 @market_options
 @click.option("--seeds", type=click.IntRange(1, 20), default=1, show_default=True, help="Trainings per fold.")
+@click.option(
+    "--labels",
+    "n_labels",
+    type=click.IntRange(4),
+    help="Labels that each seed draws for itself in each fold.  [default: all]",
+)
+@click.option(
+    "--validation",
+    "on_validation",
+    is_flag=True,
+    help="Learn from all training labels and score validation, each half with thresholds of the other.",
+)
+@click.option(
+    "--path", type=click.Choice(["pseudo_labels", "labels"]), help="Rows of this table.  [default: both]"
+)
 @click.option("--row", "row_names", multiple=True, help="Rows whose name starts with this; default: all.")
 @click.option("--kept", "only_finished", is_flag=True, help="Train nothing; show the finished trainings.")
 @json_option
@@ -32,28 +47,38 @@ def ablate(
     market: str,
     scenario: str | None,
     seeds: int,
+    n_labels: int | None,
+    on_validation: bool,
+    path: str | None,
     row_names: tuple[str, ...],
     only_finished: bool,
     as_json: bool,
 ) -> None:
     """Compare ablations on five time folds of the training period, and show the table.
 
-    Finished trainings are saved: an interrupted command resumes and repeats none of them.
+    Numbers in brackets are 95 % intervals by session; ± is the standard deviation over the seeds. A
+    difference in bold excludes 0. Finished trainings are saved: an interrupted command resumes and repeats
+    none of them.
     """
-    from moola_pipeline.studies.ablation import cached_outcomes, run_ablation
+    from moola_pipeline.studies.ablation import Plan, cached_outcomes, run_ablation
     from moola_pipeline.studies.ablation_table import table_lines, tabulate
+    from moola_pipeline.training.parallel import n_workers
 
-    rows = _rows(row_names)
+    rows = _rows(row_names, path)
     instrument, data, store = _load(home, profile, market, scenario)
+    plan = Plan(rows, range(seeds), n_labels, on_validation)
     if not only_finished:
-        run_ablation(data, rows, range(seeds), store, "cpu", _show_progress)
-    table = tabulate(data.train, cached_outcomes(data, rows, range(seeds), store))
+        run_ablation(data, plan, store, "cpu", _show_progress, n_workers("cpu"))
+    windows = plan.scored_windows(data)
+    table = tabulate(windows, cached_outcomes(data, plan, store))
     if not table:
         raise BadInput("No row has been trained on every fold. Run: moola ablate")
     facts = {"simulated": instrument.simulated, "rows": [_facts(row._asdict()) for row in table]}
     missing = len(rows) - len(table)
     note = [f"{missing} of {len(rows)} rows are not trained yet. Run: moola ablate"] if missing else []
-    about = f"{len(data.train.spans.type)} expansions in {len(data)} windows, five time folds"
+    where = "validation" if on_validation else "five time folds"
+    about = f"{len(windows.spans.type)} expansions in {len(windows.bar0)} windows, {where}"
+    about += f", {n_labels} labels drawn by each seed" if n_labels else ""
     emit(facts, [*table_lines(table), "", about + _simulated(instrument), *note], as_json)
 
 
@@ -99,16 +124,18 @@ def stability(
     emit(facts, lines, as_json)
 
 
-def _rows(names: tuple[str, ...]) -> list[Any]:
-    """The selected rows, with the default row of each path."""
+def _rows(names: tuple[str, ...], path: str | None) -> list[Any]:
+    """The selected rows, with the default row of each of their paths."""
     from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS
 
-    rows = [row for row in ROWS if not names or row.name == DEFAULT or row.name.startswith(names)]
-    unknown = [name for name in names if not any(row.name.startswith(name) for row in ROWS)]
+    on_path = [row for row in ROWS if path in (None, row.path)]
+    unknown = [name for name in names if not any(row.name.startswith(name) for row in on_path)]
     if unknown:
-        choices = "; ".join(dict.fromkeys(row.name for row in ROWS))
+        choices = "; ".join(dict.fromkeys(row.name for row in on_path))
         raise BadInput(f"--row must be the start of a row's name, got {unknown[0]}. Choose from: {choices}")
-    return rows
+    chosen = [row for row in on_path if not names or row.name.startswith(names)]
+    paths = {row.path for row in chosen}
+    return [row for row in on_path if row in chosen or (row.name == DEFAULT and row.path in paths)]
 
 
 def _load(
@@ -125,11 +152,9 @@ def _load(
     torch.set_num_threads(1)  # the networks are small: more threads only wait for each other
     instrument = Pipeline(**chosen_pipeline(profile, market, scenario)).chosen_market()
     code = content_key(code_digests(*TRAINING_CODE))
-    return (
-        instrument,
-        study_data(instrument),
-        AblationStore(home.studies / instrument.name / "ablations", code),
-    )
+    data = study_data(instrument)
+    store = AblationStore(home.studies / instrument.name / "ablations", data.digest, code)
+    return instrument, data, store
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,28 +1,76 @@
 """The ablation: train every row on every fold; results are cached."""
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from moola_pipeline.evaluation.span_methods import ProposedSpans, fit_span_method
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.models.expansion_model import ExpansionModel, load_encoder, save_encoder
+from moola_pipeline.models.expansion_model import load_encoder, save_encoder
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
-from moola_pipeline.studies.ablation_folds import N_FOLDS, Fold, Part, StudyData, time_folds
-from moola_pipeline.studies.ablation_rows import PSEUDO_LABELS, SPARSE_BARS, Row
+from moola_pipeline.studies.ablation_folds import Fold, Part, StudyData, time_folds, validation_halves
+from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, PSEUDO_LABELS, SPARSE_BARS, Row
 from moola_pipeline.training.checkpoints import digest_of
+from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.finetune import FinetuneRows, finetune
+from moola_pipeline.training.parallel import all_in_parallel
 from moola_pipeline.training.pretrain import pretrain
-from moola_pipeline.training.settings import PretrainSettings
+from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
 from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.market_arrays import MarketArrays
+from moola_pipeline.windows.spans import Spans
 
-PRETRAINING = PretrainSettings(max_windows=2_000, epochs=3)
+PRETRAINING = PretrainSettings(max_windows=6_000, epochs=5)
 RANDOM_SEED = 104_729
+Reader = Callable[[np.ndarray, Spans], SpanLogits]
+"""From (n_windows,) rows of bar 0 and spans in these windows to their logits."""
+
+
+class Training(NamedTuple):
+    """One training of a row.
+
+    Attributes:
+        row: What is trained.
+        fold, seed: Where, and with which seed.
+        n_labels: Labels that the seed draws for itself; None: all.
+    """
+
+    row: Row
+    fold: int
+    seed: int
+    n_labels: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an ablation trains and scores.
+
+    Attributes:
+        rows, seeds: Each row once a seed, on every fold.
+        n_labels: Labels that each seed draws for itself in each fold; None: all.
+        on_validation: Score the validation windows in place of the blocks of the training period.
+    """
+
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    n_labels: int | None = None
+    on_validation: bool = False
+
+    def folds(self, data: StudyData) -> list[Fold]:
+        """The folds, with all labels."""
+        return list((validation_halves if self.on_validation else time_folds)(data))
+
+    def scored_windows(self, data: StudyData) -> LabeledWindows:
+        """The windows of all folds together."""
+        return data.validation if self.on_validation else data.train
 
 
 @dataclass(frozen=True)
@@ -54,25 +102,31 @@ class AblationStore:
 
     Attributes:
         folder: Of one market.
+        data: Digest of bars and labels.
         code: Digest of the training code; saved in each file but not part of its name, so that a
             changed comment does not discard hours of training.
     """
 
     folder: Path
+    data: str
     code: str
 
-    def path(self, data: StudyData, row: Row, fold: int, seed: int) -> Path:
+    def path(self, training: Training) -> Path:
         """The file of one training."""
+        row = training.row
         settings = row.settings.model_dump(mode="json", exclude={"seeds"})
-        about = [data.digest, PRETRAINING.model_dump(mode="json"), settings, row.random_encoder, row.sparse]
-        return self.folder / f"{digest_of([*about, fold, seed])[:16]}.json"
+        about = [self.data, PRETRAINING.model_dump(mode="json"), settings, row.objective, row.sparse]
+        about += [row.method, *training[1:]]
+        return self.folder / f"{digest_of(about)[:16]}.json"
 
-    def encoder(self, fold: Fold, device: str) -> Encoder:
-        """The encoder pretrained without the fold's block."""
-        about = [fold.data.digest, PRETRAINING.model_dump(mode="json"), fold.number]
+    def encoder(self, fold: Fold, objective: ObjectiveName, device: str) -> Encoder:
+        """The encoder pretrained on an objective, away from the fold's scored windows."""
+        settings = PRETRAINING.model_copy(update={"objective": objective})
+        windows = fold.pretraining_windows()
+        about = [self.data, settings.model_dump(mode="json"), windows]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
         if not (folder / "config.json").is_file():
-            result = pretrain(fold.data.market, fold.pretraining_windows(), PRETRAINING, device)
+            result = pretrain(fold.market, windows, settings, device)
             save_encoder(folder, result.encoder, {"errors": result.errors})
         return load_encoder(folder)[0]
 
@@ -91,88 +145,97 @@ def cached_training(path: Path) -> dict[str, Any]:
 
 def run_ablation(
     data: StudyData,
-    rows: Sequence[Row],
-    seeds: Sequence[int],
+    plan: Plan,
     store: AblationStore,
     device: str = "cpu",
     on_training: Callable[[str], None] = lambda text: None,
+    workers: int = 1,
 ) -> list[Outcome]:
     """Run the missing trainings and return all outcomes.
 
     Args:
         data: The market.
-        rows, seeds: Trained on every fold.
+        plan: What is trained.
         store: Cache of trainings.
         device: Where networks run.
         on_training: Called with a line of text before each training.
+        workers: Folds trained at the same time, each in a thread.
     """
-    folds = list(time_folds(data))
-    for seed in seeds:
-        for row in rows:
-            for fold in folds:
-                path = store.path(data, row, fold.number, seed)
-                if not path.is_file():
-                    head = f"seed {seed}, fold {fold.number + 1} of {len(folds)}"
-                    on_training(f"{head}: {row.path}, {row.name}")
-                    write_checksummed(path, _trained(fold, row, seed, store, device) | {"code": store.code})
-    return cached_outcomes(data, rows, seeds, store)
+    folds = plan.folds(data)
+
+    def train_missing(fold: Fold, seed: int) -> None:
+        drawn = fold.draw(plan.n_labels, seed)
+        for row in plan.rows:
+            training = Training(row, fold.number, seed, plan.n_labels)
+            path = store.path(training)
+            if not path.is_file():
+                on_training(
+                    f"seed {seed}, fold {folds.index(fold) + 1} of {len(folds)}: {row.path}, {row.name}"
+                )
+                write_checksummed(path, _trained(drawn, training, store, device) | {"code": store.code})
+
+    for seed in plan.seeds:
+        all_in_parallel([partial(train_missing, fold, seed) for fold in folds], workers)
+    return cached_outcomes(data, plan, store)
 
 
-def cached_outcomes(
-    data: StudyData, rows: Sequence[Row], seeds: Sequence[int], store: AblationStore
-) -> list[Outcome]:
+def cached_outcomes(data: StudyData, plan: Plan, store: AblationStore) -> list[Outcome]:
     """Outcomes in the cache, of complete rows only: those with every fold of a seed."""
-    outcomes = []
-    for seed in seeds:
-        for row in rows:
-            paths = [store.path(data, row, number, seed) for number in range(N_FOLDS)]
+    outcomes, numbers = [], [fold.number for fold in plan.folds(data)]
+    for seed in plan.seeds:
+        for row in plan.rows:
+            trainings = [Training(row, number, seed, plan.n_labels) for number in numbers]
+            paths = [store.path(training) for training in trainings]
             if all(path.is_file() for path in paths):
                 outcomes += [
-                    _outcome(cached_training(path), row, number, seed) for number, path in enumerate(paths)
+                    _outcome(cached_training(path), training)
+                    for path, training in zip(paths, trainings, strict=True)
                 ]
     return outcomes
 
 
-def _outcome(saved: dict[str, Any], row: Row, fold: int, seed: int) -> Outcome:
+def _outcome(saved: dict[str, Any], training: Training) -> Outcome:
     fields = {name: saved[name] for name in Outcome.__dataclass_fields__ if name in saved}
-    return Outcome(row=row, fold=fold, seed=seed, **fields)
+    return Outcome(row=training.row, fold=training.fold, seed=training.seed, **fields)
 
 
-def _trained(fold: Fold, row: Row, seed: int, store: AblationStore, device: str) -> dict[str, Any]:
-    market = _sparse(fold.data.market) if row.sparse else fold.data.market
-    encoder = store.encoder(fold, device)
-    if row.random_encoder:
+def _trained(fold: Fold, training: Training, store: AblationStore, device: str) -> dict[str, Any]:
+    if training.row.method:
+        return _fitted_trees(fold, training)
+    row, seed, settings = training.row, training.seed, training.row.settings
+    market = _sparse(fold.market) if row.sparse else fold.market
+    encoder = store.encoder(fold, row.objective or DEFAULT_OBJECTIVE, device)
+    if row.objective is None:
         encoder = copy.deepcopy(encoder)
         initialize(encoder, RANDOM_SEED + seed)
-    settings = row.settings
     pseudo_labels = fold.pseudo_labels(seed, settings.distill_windows) if row.path == PSEUDO_LABELS else None
-    result = finetune(
-        encoder,
-        FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels),
-        settings,
-        seed,
-        device,
-    )
+    rows = FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels)
+    result = finetune(encoder, rows, settings, seed, device)
     seconds = sum(entry["seconds"] for entry in result.history)
-    return _predictions(fold, market, result.classifier) | {"seconds": seconds, "epochs": len(result.history)}
+    predictions = _predictions(fold, partial(read_spans, result.classifier, market))
+    return predictions | {"seconds": seconds, "epochs": len(result.history)}
 
 
-def _predictions(fold: Fold, market: MarketArrays, classifier: Any) -> dict[str, Any]:
-    """Predictions on the block with thresholds fitted on validation; also the logits of both."""
+def _fitted_trees(fold: Fold, training: Training) -> dict[str, Any]:
+    started = time.perf_counter()
+    data = TrainingData(fold.market, fold.learned, fold.validating)
+    proposed = ProposedSpans(data, fold.proposer, fold.validation.proposals)
+    method = fit_span_method(training.row.method, proposed, training.seed)
+    seconds = time.perf_counter() - started
+    return _predictions(fold, partial(method.read, fold.market)) | {"seconds": seconds}
 
-    def read(part: Part) -> tuple[SpanLogits, SpanLogits]:
-        bar0 = part.windows.bar0
-        proposed, labeled = (
-            read_spans(classifier, market, bar0, spans) for spans in (part.proposals, part.labeled)
-        )
-        return proposed, labeled
 
-    validation_logits = read(fold.validation)
+def _predictions(fold: Fold, read: Reader) -> dict[str, Any]:
+    """Predictions on the scored windows with thresholds fitted on validation; also the logits of both."""
+
+    def read_part(part: Part) -> tuple[SpanLogits, SpanLogits]:
+        return read(part.windows.bar0, part.proposals), read(part.windows.bar0, part.labeled)
+
+    validation_logits = read_part(fold.validation)
     thresholds = fit_thresholds(fold.validation.windows, fold.validation.proposals, *validation_logits)
-    model = ExpansionModel(classifier, fold.proposer, thresholds)
-    proposed, labeled = read(fold.block)
-    found = model.thresholds.accept(fold.block.proposals, proposed).spans
-    calibrated, balanced = model.thresholds.type_probabilities(labeled.retracement)
+    proposed, labeled = read_part(fold.block)
+    found = thresholds.accept(fold.block.proposals, proposed).spans
+    calibrated, balanced = thresholds.type_probabilities(labeled.retracement)
     return {
         "window_id": fold.block.windows.window_id.tolist(),
         "p_balanced": balanced.tolist(),

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.evaluation.span_methods import EXTRA_TREES, LOGISTIC, TEACHERS
+from moola_pipeline.training.settings import FinetuneSettings, ObjectiveName
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 Path = Literal["pseudo_labels", "labels"]
 PSEUDO_LABELS, LABELS = "pseudo_labels", "labels"
 DEMO_WINDOWS = 4_000
+DEFAULT_OBJECTIVE: ObjectiveName = "hidden_blocks"
 SPARSE_BARS = WINDOW_BARS
 """In the density row, one bar in so many keeps its features, as in an earlier version of the project."""
 
@@ -22,15 +24,17 @@ class Row:
         path: pseudo_labels: the default path, whose judge and typer are distilled and then frozen.
             labels: training on labels only, for settings of the supervised stage.
         changes: Of `FinetuneSettings`.
-        random_encoder: Whether the encoder has random instead of pretrained weights.
+        objective: What the encoder is pretrained on; None: it has random weights.
         sparse: Whether only one bar in `SPARSE_BARS` keeps its features.
+        method: Name of the `SpanMethod` in place of the network; empty: the network.
     """
 
     name: str
     path: Path
     changes: dict[str, Any] = field(default_factory=dict)
-    random_encoder: bool = False
+    objective: ObjectiveName | None = DEFAULT_OBJECTIVE
     sparse: bool = False
+    method: str = ""
 
     @property
     def settings(self) -> FinetuneSettings:
@@ -42,7 +46,10 @@ class Row:
 DEFAULT = "the default"
 ROWS = (
     Row(DEFAULT, PSEUDO_LABELS),
-    Row("no pretraining: random weights", PSEUDO_LABELS, random_encoder=True),
+    Row("no pretraining: random weights", PSEUDO_LABELS, objective=None),
+    Row("the teachers themselves", PSEUDO_LABELS, method=TEACHERS),
+    Row("ExtraTrees on the heads' numbers", PSEUDO_LABELS, method=EXTRA_TREES),
+    Row("logistic regression on the heads' numbers", PSEUDO_LABELS, method=LOGISTIC),
     Row("features at 1 bar in 105 (density 1 %)", PSEUDO_LABELS, sparse=True),
     Row("half the unlabeled windows (2,000)", PSEUDO_LABELS, {"distill_windows": DEMO_WINDOWS // 2}),
     Row("twice the unlabeled windows (8,000)", PSEUDO_LABELS, {"distill_windows": 2 * DEMO_WINDOWS}),
@@ -55,7 +62,7 @@ ROWS = (
     Row("biases at 0, not at the prior", PSEUDO_LABELS, {"prior_bias": False}),
     Row("distilled judge and typer not frozen", PSEUDO_LABELS, {"distill_freeze": False}),
     Row(DEFAULT, LABELS),
-    Row("no pretraining: random weights", LABELS, random_encoder=True),
+    Row("no pretraining: random weights", LABELS, objective=None),
     Row("tasks weighted equally, not by uncertainty", LABELS, {"uncertainty_weights": False}),
     Row("rows drawn uniformly, not balanced by kind", LABELS, {"balanced": False}),
     Row("biases at 0, not at the prior", LABELS, {"prior_bias": False}),

@@ -19,7 +19,13 @@ from moola_pipeline.metrics.scores import (
 from moola_pipeline.studies.ablation import Outcome
 from moola_pipeline.studies.ablation_rows import DEFAULT, LABELS, PSEUDO_LABELS, Path
 
-METRICS = ("type_f1_macro", "type_log_loss", "event_f1_macro")
+METRICS = {
+    "type_f1_macro": "type F1",
+    "aucpr_retracement": "AUCPR",
+    "type_log_loss": "log-loss",
+    "event_f1_macro": "event F1",
+    "event_f1_untyped": "untyped",
+}
 """Columns of the table; for the log-loss, lower is better."""
 _MIN_P = 1e-6
 _TITLES = {
@@ -37,6 +43,8 @@ class TableRow(NamedTuple):
         scores: By metric, over all folds together, averaged over seeds.
         differences: To the default of the same path with the same seeds, paired by session; empty
             for the default itself.
+        spread: Standard deviation over the seeds, of the differences or, for the default, of the scores;
+            empty for one seed.
         seconds: Mean time of a training.
     """
 
@@ -45,17 +53,18 @@ class TableRow(NamedTuple):
     n_seeds: int
     scores: dict[str, Interval]
     differences: dict[str, Interval]
+    spread: dict[str, float]
     seconds: float
 
 
-def tabulate(train: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRow]:
+def tabulate(windows: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRow]:
     """Score every row, each default first.
 
     Args:
-        train: The training windows of the folds.
+        windows: The scored windows of all folds.
         outcomes: Of complete rows: each has every fold.
     """
-    data = resample_windows(train, N_RESAMPLES, np.random.default_rng(0))
+    data = resample_windows(windows, N_RESAMPLES, np.random.default_rng(0))
     by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
     for outcome in outcomes:
         by_training.setdefault((outcome.row.path, outcome.row.name), {}).setdefault(outcome.seed, []).append(
@@ -79,13 +88,21 @@ def _row(
     first = next(iter(seeds.values()))[0].row
     shared = sorted(set(scored) & set(default)) if key[1] != DEFAULT else []
     means = mean_scores(list(scored.values()))
-    differences = {}
+    differences, per_seed = {}, {name: [it[name] for it in scored.values()] for name in METRICS}
     if shared:
         changed, base = (mean_scores([scores[seed] for seed in shared]) for scores in (scored, default))
         differences = {name: changed[name].minus(base[name]).interval for name in METRICS}
+        per_seed = {
+            name: [scored[seed][name].minus(default[seed][name]) for seed in shared] for name in METRICS
+        }
+    spread = {
+        name: float(np.std([it.estimate for it in values], ddof=1))
+        for name, values in per_seed.items()
+        if len(values) > 1
+    }
     seconds = float(np.mean([outcome.seconds for parts in seeds.values() for outcome in parts]))
     scores = {name: means[name].interval for name in METRICS}
-    return TableRow(first.name, first.path, len(scored), scores, differences, seconds)
+    return TableRow(first.name, first.path, len(scored), scores, differences, spread, seconds)
 
 
 def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
@@ -94,7 +111,7 @@ def _scored(data: ResampledWindows, parts: Sequence[Outcome]) -> Scored:
     ids = [name for outcome in parts for name in outcome.window_id]
     if ids != data.windows.window_id.tolist():
         raise ValueError(
-            f"the folds must hold all {len(data.windows.bar0)} training windows in order, got {len(ids)}"
+            f"the folds must hold all {len(data.windows.bar0)} scored windows in order, got {len(ids)}"
         )
     balanced, calibrated = (
         np.concatenate([getattr(outcome, name) for outcome in parts])
@@ -126,7 +143,8 @@ def table_lines(rows: Sequence[TableRow]) -> list[str]:
         of_path = [row for row in rows if row.path == path]
         if not of_path:
             continue
-        lines += ["", f"| {title} | seeds | type F1 | log-loss | event F1 |", "|---|---|---|---|---|"]
+        heads = " | ".join(METRICS.values())
+        lines += ["", f"| {title} | seeds | {heads} |", "|---|---" + "|---" * len(METRICS) + "|"]
         lines += [
             f"| {row.name} | {row.n_seeds} | " + " | ".join(_cell(row, name) for name in METRICS) + " |"
             for row in of_path
@@ -136,10 +154,11 @@ def table_lines(rows: Sequence[TableRow]) -> list[str]:
 
 def _cell(row: TableRow, name: str) -> str:
     """The score of a default, or the difference to it, in bold if its interval excludes 0."""
+    spread = f" ± {row.spread[name]:.3f}" if row.spread else ""
     if not row.differences:
-        return _interval_text(row.scores[name], "")
+        return _interval_text(row.scores[name], "") + spread
     difference = row.differences[name]
-    text = _interval_text(difference, "+")
+    text = _interval_text(difference, "+") + spread
     return f"**{text}**" if difference.low > 0 or difference.high < 0 else text
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.encoder import Encoder
@@ -18,6 +17,7 @@ from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
+from moola_pipeline.studies.label_draws import nested_subset
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneRows, finetune
@@ -28,7 +28,7 @@ from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.span_inputs import N_BEFORE
 from moola_pipeline.windows.spans import Spans
-from moola_pipeline.windows.window_geometry import CONTEXT_BARS, UNTYPED
+from moola_pipeline.windows.window_geometry import CONTEXT_BARS
 
 MEASURED = "measured"
 """Arm of the probe on the 53 measured numbers before a span, without an encoder."""
@@ -225,41 +225,3 @@ def _cross_fitted_events(
         columns = (found.window, found.start, found.end, found.type)
         events += zip(*(column.tolist() for column in columns), strict=True)
     return events
-
-
-def nested_subset(windows: LabeledWindows, n_labels: int, seed: int) -> LabeledWindows:
-    """Draw whole windows with at least `n_labels` expansions; a smaller subset is part of a larger one.
-
-    Types, unknown ones and empty windows have the proportions of the data. A window with several
-    expansions may add a few more than `n_labels`.
-
-    Args:
-        windows: All training windows.
-        n_labels: Number of expansions, >= 1.
-        seed: Of the order in which windows are drawn.
-
-    Raises:
-        ValueError: If there are fewer expansions.
-    """
-    spans = windows.spans
-    if not 1 <= n_labels <= len(spans.window):
-        raise ValueError(f"a subset must hold 1 to {len(spans.window)} expansions, got {n_labels}")
-    order = _order(windows, seed)
-    n_drawn = np.bincount(spans.window, minlength=len(windows.bar0))[order].cumsum()
-    stop = int(np.searchsorted(n_drawn, n_labels)) + 1
-    if n_drawn[stop - 1] == n_drawn[-1]:
-        stop = len(order)  # with all labels, take all empty windows too
-    return windows.select(np.sort(order[:stop]))
-
-
-def _order(windows: LabeledWindows, seed: int) -> np.ndarray:
-    """Order all windows so that every prefix has each kind in its proportion."""
-    rng = np.random.default_rng(seed)
-    spans, empty = windows.spans, len(TYPES)
-    kind = np.full(len(windows.bar0), empty)
-    kind[spans.window[::-1]] = spans.type[::-1]  # the kind of a window is that of its first expansion
-    rank = np.empty(len(kind))
-    for number in (*range(empty + 1), UNTYPED):
-        rows = rng.permutation(np.flatnonzero(kind == number))
-        rank[rows] = (np.arange(len(rows)) + rng.random(len(rows))) / max(len(rows), 1)
-    return np.argsort(rank, kind="stable")

@@ -11,9 +11,9 @@ from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.plotting import BLUE, GRID, ORANGE, house_style, picture_file
 from moola_pipeline.storage.checksums import write_checksummed
-from moola_pipeline.studies.ablation import AblationStore, cached_training
+from moola_pipeline.studies.ablation import AblationStore, Training, cached_training
 from moola_pipeline.studies.ablation_folds import StudyData, whole_training
-from moola_pipeline.studies.ablation_rows import ROWS
+from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, ROWS
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.windows.window_geometry import UNTYPED
 
@@ -62,12 +62,12 @@ def run_seeds(
     """
     row, whole, predictions = ROWS[0], whole_training(data), []
     for seed in seeds:
-        path = store.path(data, row, whole.number, seed)
+        path = store.path(Training(row, whole.number, seed))
         if not path.is_file():
             on_training(f"seed {seed}")
             market, settings = data.market, row.settings
             result = finetune(
-                store.encoder(whole, device),
+                store.encoder(whole, DEFAULT_OBJECTIVE, device),
                 FinetuneRows(
                     market,
                     whole.train.rows,

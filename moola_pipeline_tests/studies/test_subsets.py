@@ -13,7 +13,8 @@ from moola_pipeline.instrument_data import InstrumentData
 from moola_pipeline.labels.splits import SplitSettings
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.ablation_folds import study_data
-from moola_pipeline.studies.cell_runs import LabelSubset, nested_subset
+from moola_pipeline.studies.cell_runs import LabelSubset
+from moola_pipeline.studies.label_draws import nested_subset
 from moola_pipeline.studies.stability import _predictions
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.windows.window_geometry import UNTYPED
