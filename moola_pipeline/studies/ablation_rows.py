@@ -27,6 +27,8 @@ class Row:
         objective: What the encoder is pretrained on; None: it has random weights.
         sparse: Whether only one bar in `SPARSE_BARS` keeps its features.
         method: Name of the `SpanMethod` in place of the network; empty: the network.
+        recipe: Name of the `recipe_changes.CHANGES` of the pseudo-labels; empty: none.
+        rounds: 2: a second network learns the pseudo-labels of the first.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Row:
     objective: ObjectiveName | None = DEFAULT_OBJECTIVE
     sparse: bool = False
     method: str = ""
+    recipe: str = ""
+    rounds: int = 1
 
     @property
     def settings(self) -> FinetuneSettings:
@@ -50,6 +54,30 @@ ROWS = (
     Row("the teachers themselves", PSEUDO_LABELS, method=TEACHERS),
     Row("ExtraTrees on the heads' numbers", PSEUDO_LABELS, method=EXTRA_TREES),
     Row("logistic regression on the heads' numbers", PSEUDO_LABELS, method=LOGISTIC),
+    Row("pretrained on span structure", PSEUDO_LABELS, objective="span_structure"),
+    Row("pretrained on the next leg", PSEUDO_LABELS, objective="next_leg"),
+    Row("heads without measured numbers", PSEUDO_LABELS, {"measured_numbers": False}),
+    Row(
+        "heads without measured numbers, random weights",
+        PSEUDO_LABELS,
+        {"measured_numbers": False},
+        objective=None,
+    ),
+    Row(
+        "heads without measured numbers, span structure",
+        PSEUDO_LABELS,
+        {"measured_numbers": False},
+        objective="span_structure",
+    ),
+    Row("type taught by randomized trees alone", PSEUDO_LABELS, recipe="randomized_typer"),
+    Row("labeled windows among the unlabeled, 4 times", PSEUDO_LABELS, recipe="labels_4"),
+    Row("labeled windows among the unlabeled, 16 times", PSEUDO_LABELS, recipe="labels_16"),
+    Row("only the 75 % on which the teachers agree most", PSEUDO_LABELS, recipe="agreed"),
+    Row("a second round, taught by the network", PSEUDO_LABELS, rounds=2),
+    Row("judge ranks the proposals of a window, weight 1", PSEUDO_LABELS, {"listwise": 1.0}),
+    Row(
+        "16,000 unlabeled windows, 6 epochs", PSEUDO_LABELS, {"distill_windows": 16_000, "distill_epochs": 6}
+    ),
     Row("features at 1 bar in 105 (density 1 %)", PSEUDO_LABELS, sparse=True),
     Row("half the unlabeled windows (2,000)", PSEUDO_LABELS, {"distill_windows": DEMO_WINDOWS // 2}),
     Row("twice the unlabeled windows (8,000)", PSEUDO_LABELS, {"distill_windows": 2 * DEMO_WINDOWS}),

@@ -214,6 +214,8 @@ def _new_classifier(
         if pseudo_labels.live:
             priors["onset"] = float(pseudo_labels.live.expansion.mean())
     classifier.set_input_scale(inputs)
+    if not settings.measured_numbers:
+        classifier.input_scale.fill_(UNSEEN_SCALE)
     if not settings.prior_bias:
         priors = dict.fromkeys(priors, EVEN)
     classifier.set_priors(priors["bars"], priors["expansion"], priors["type"], priors.get("onset", EVEN))
