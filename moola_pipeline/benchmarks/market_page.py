@@ -43,6 +43,8 @@ SCENARIO_TEXTS: dict[ScenarioName, str] = {
     "regime_break": "from the first session after training, volatility doubles and fewer patterns end in an "
     "expansion (40 % instead of 65 %), so more windows are empty",
     "second_instrument": "ES instead of NQ: other price level, contracts, volatility and seed",
+    "speed_eye": "an annotator who goes by speed and volume, and knows of no planted expansion",
+    "breaks_eye": "an annotator who goes by breaks of ranges, and knows of no planted expansion",
 }
 
 

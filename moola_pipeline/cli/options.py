@@ -19,7 +19,7 @@ MARKETS = ("auto", "registered", "simulated")
 SPLITS = ("train", "validation", "test")
 TARGET_MARGIN = 0.10
 """By how much the lower bound of a target lies below it, unless chosen."""
-SCENARIOS = ("no_signal", "drifting_mix", "regime_break", "second_instrument")
+SCENARIOS = ("no_signal", "drifting_mix", "regime_break", "second_instrument", "speed_eye", "breaks_eye")
 
 
 def market_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.sessions import session_of
 from moola_pipeline.bars.simulated import LabelPeriod, SimulatedMarket, SimulationSettings
+from moola_pipeline.labels.other_eyes import surges_seen
 from moola_pipeline.labels.schema import (
     COMPLETE,
     DRAWN,
@@ -52,7 +53,7 @@ class VisibleMarket(NamedTuple):
     Attributes:
         surges: Position and clarity.
         setups: The bars before.
-        planted: Class number of the planted expansion, -1 for a look-alike.
+        planted: Class number of the planted expansion, -1 for a look-alike; that which another eye sees.
         luck: One uniform draw from 0..1 per surge, the same in every pass.
     """
 
@@ -141,10 +142,15 @@ def visible_market(market: SimulatedMarket, settings: SimulationSettings) -> Vis
     """All surges of a market that an annotator can see, and which of them were planted."""
     prices = market.bars[list(PRICE_COLUMNS)].to_numpy()
     segment = np.cumsum(market.segment_start)
+    luck = np.random.default_rng([settings.seed, 3])
+    if settings.eye != "surges":
+        volume = market.bars["volume"].to_numpy(np.float64, na_value=0)
+        surges, types = surges_seen(settings.eye, prices, volume, segment)
+        surges = surges._replace(clarity=surges.clarity * settings.clear_from)
+        return VisibleMarket(surges, setups_before(prices, segment, surges), types, luck.random(len(types)))
     surges = visible_surges(prices, segment, _MIN_SHARE * settings.clear_from)
     setups = setups_before(prices, segment, surges)
-    luck = np.random.default_rng([settings.seed, 3]).random(len(surges.onset))
-    return VisibleMarket(surges, setups, _planted(surges, market.truth), luck)
+    return VisibleMarket(surges, setups, _planted(surges, market.truth), luck.random(len(setups.leg_atr)))
 
 
 def _planted(surges: Surges, truth: pd.DataFrame) -> np.ndarray:

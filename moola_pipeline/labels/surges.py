@@ -60,18 +60,29 @@ def visible_surges(prices: np.ndarray, segment: np.ndarray, least_clarity: float
         least_clarity: Surges less clear than this are left out.
     """
     clarity, bars = _clearest_lengths(prices, segment)
+    onset = apart(clarity, bars, least_clarity)
+    offset = onset + bars[onset] - 1
+    direction = np.sign(prices[offset, 3] - prices[onset, 0]).astype(np.int8)
+    return Surges(onset, offset, direction, clarity[onset])
+
+
+def apart(clarity: np.ndarray, bars: np.ndarray, least_clarity: float) -> np.ndarray:
+    """First bars, increasing, of the clearest spans of which none overlaps another: (n_surges,) int64.
+
+    Args:
+        clarity: (n_bars,) of the span that begins at each bar.
+        bars: (n_bars,) its number of bars.
+        least_clarity: Spans less clear than this are left out.
+    """
     candidates = np.flatnonzero(clarity >= least_clarity)
-    taken = np.zeros(len(prices), bool)
+    taken = np.zeros(len(clarity), bool)
     onsets = []
     for onset in candidates[np.argsort(-clarity[candidates], kind="stable")].tolist():
         span = slice(onset, onset + bars[onset])
         if not taken[span].any():
             taken[span] = True
             onsets.append(onset)
-    onset = np.sort(np.array(onsets, np.int64))
-    offset = onset + bars[onset] - 1
-    direction = np.sign(prices[offset, 3] - prices[onset, 0]).astype(np.int8)
-    return Surges(onset, offset, direction, clarity[onset])
+    return np.sort(np.array(onsets, np.int64))
 
 
 def _clearest_lengths(prices: np.ndarray, segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

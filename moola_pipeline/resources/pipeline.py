@@ -34,8 +34,8 @@ class Pipeline(dg.ConfigurableResource):
     )
     scenario: ScenarioChoice = Field(
         "none",
-        description="no_signal, drifting_mix, regime_break or second_instrument: a variant of the simulated "
-        "market, stored separately",
+        description="a variant of the simulated market, stored separately: no_signal, drifting_mix, "
+        "regime_break, second_instrument, speed_eye or breaks_eye",
     )
 
     @property

@@ -288,6 +288,8 @@ def test_a_scenario_changes_only_its_own_settings(settings: SimulationSettings):
         "drifting_mix": {"retracement_share", "last_retracement_share"},
         "regime_break": {"break_session", "volatility_after_break", "decoy_share_after_break"},
         "second_instrument": {"instrument", "seed"},
+        "speed_eye": {"eye"},
+        "breaks_eye": {"eye"},
     }
     training, validation, _ = settings.label_periods
     broken_on = in_scenario(settings, "regime_break").break_session

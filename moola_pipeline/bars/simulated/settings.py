@@ -54,6 +54,9 @@ class SimulationSettings(BaseModel):
     empty_share: float = Field(
         default=0.37, ge=0, le=1, description="share of windows without an expansion to mark"
     )
+    eye: Literal["surges", "speed", "breaks"] = Field(
+        default="surges", description="what the annotator goes by; only the first knows planted expansions"
+    )
     clear_from: float = Field(
         default=1.85, gt=0, description="clarity above which a surge is more likely marked than not"
     )
@@ -84,12 +87,16 @@ SMOKE_SETTINGS = SimulationSettings(
     ),
 )
 FULL_SETTINGS = SimulationSettings()
-ScenarioName = Literal["no_signal", "drifting_mix", "regime_break", "second_instrument"]
+ScenarioName = Literal[
+    "no_signal", "drifting_mix", "regime_break", "second_instrument", "speed_eye", "breaks_eye"
+]
 SCENARIOS: dict[ScenarioName, dict[str, Any]] = {
     "no_signal": {"type_shown": False},
     "drifting_mix": {"retracement_share": 0.43, "last_retracement_share": 0.23},
     "regime_break": {"volatility_after_break": 2.0, "decoy_share_after_break": 0.6},
     "second_instrument": {"instrument": "ES", "seed": 13},
+    "speed_eye": {"eye": "speed"},
+    "breaks_eye": {"eye": "breaks"},
 }
 """Settings in which each scenario differs from the default market."""
 
