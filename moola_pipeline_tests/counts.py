@@ -70,6 +70,8 @@ COMMANDS = {
     "walks": "prints the rooms of the package that a file and a label pass through",
     "labels.planted_label_faults": "plants faults in label sets, and prints how many are found and how many "
     "sound sets raise an alarm",
+    "portability": "lists calls that macOS or Windows lack, and pinned packages without a wheel for them; "
+    "needs the internet",
     "package_size": "counts lines, modules, functions with many parameters, and import cycles",
 }
 """Commands that `.ci/run` runs in part or not at all."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +16,6 @@ from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.atomic_write import atomic_write_bytes, file_sha256, locked, move
 from moola_pipeline.storage.home import Home
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 SETTLE_SECONDS = 30.0
 """A file is added if nothing was written to it for this long."""
@@ -146,8 +142,10 @@ def _unfinished(path: Path, settle_seconds: float) -> str | None:
 
 def _open_for_writing(path: Path) -> bool:
     """True if a program has the file open for writing; known on Linux only."""
-    if fcntl is None or not hasattr(fcntl, "F_SETLEASE"):
+    if sys.platform != "linux":
         return False
+    import fcntl
+
     try:
         with path.open("rb") as stream:
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # fails while there is a writer

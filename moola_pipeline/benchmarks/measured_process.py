@@ -126,6 +126,8 @@ def resident_mb(name: str) -> float:
     if status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         return int(lines[name].split()[0]) / 2**10
+    if sys.platform == "win32":
+        return 0.0  # not measured
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS: bytes, the peak for both names

@@ -265,7 +265,8 @@ def _store(folder: str, number: int) -> BarStore:
 
 def _machine() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pandas", "pyarrow", "numba"))
-    cores = f"{os.cpu_count()} cores under load {os.getloadavg()[0]:.1f}"
+    load = "" if sys.platform == "win32" else f" under load {os.getloadavg()[0]:.1f}"
+    cores = f"{os.cpu_count()} cores{load}"
     return f"{platform.machine()}, {cores}, Python {platform.python_version()}, {libraries}"
 
 

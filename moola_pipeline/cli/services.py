@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -113,7 +114,7 @@ class RunningService:
 
     def kill(self) -> None:
         """Kill what is left of the server's process group."""
-        self._signal_group(signal.SIGKILL)
+        self._signal_group(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
         self.process.wait()
         self.reader.join(timeout=1)
         if self.process.stdout and not self.reader.is_alive():
@@ -122,6 +123,10 @@ class RunningService:
     def _signal_group(self, number: int) -> bool:
         """Signal all processes of the group; False if no process is left."""
         self.process.poll()  # reap a server that has ended: a zombie still counts
+        if sys.platform == "win32":  # no process groups: the server alone is ended
+            if number:
+                self.process.terminate()
+            return self.process.poll() is None
         try:
             os.killpg(self.process.pid, number)
         except (ProcessLookupError, PermissionError):  # PermissionError: a group of zombies on macOS

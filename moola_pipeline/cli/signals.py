@@ -21,9 +21,9 @@ def repeat_interrupt(patience_seconds: float = TIMEOUT_SECONDS) -> Iterator[None
 
     The interpreter writes each signal to a wakeup pipe, whatever its handler does. A KeyboardInterrupt
     in a callback cannot propagate; the interpreter's message about it is hidden. Outside the main
-    thread, which receives no signals, this does nothing.
+    thread, which receives no signals, and on Windows this does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     ended = threading.Event()

@@ -1,6 +1,7 @@
 """Files with the output of each step, written without helper processes that answer Ctrl-C."""
 
 import signal
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -36,7 +37,7 @@ class StepLogManager(LocalComputeLogManager):
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Processes started meanwhile never receive Ctrl-C; this one receives it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if sys.platform == "win32":
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

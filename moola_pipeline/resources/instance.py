@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,7 +109,7 @@ def _answers(server: dict) -> bool:
     path = server.get("socket")
     if path and not Path(path).exists():
         return False
-    kind = socket.AF_UNIX if path else socket.AF_INET
+    kind = socket.AF_UNIX if path and sys.platform != "win32" else socket.AF_INET
     with socket.socket(kind, socket.SOCK_STREAM) as probe:
         probe.settimeout(WAIT_SECONDS)
         try:

@@ -1,6 +1,7 @@
 """Run independent trainings in parallel threads: torch releases the GIL while it computes."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -11,8 +12,8 @@ import torch
 
 
 def n_cores() -> int:
-    """Number of cores this process may use: those of its affinity mask, if the system has one."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores this process may use: those of its affinity mask, where the system has one."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 P = ParamSpec("P")

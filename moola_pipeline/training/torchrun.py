@@ -60,7 +60,8 @@ def main(folder: Path, processes: int, parent: int) -> int:
     Returns:
         0, or 1 if a process failed: the job file ENDED then holds its rank and exit code.
     """
-    os.setsid()  # Ctrl-C must reach the parent only, which passes it on
+    if sys.platform != "win32":
+        os.setsid()  # Ctrl-C must reach the parent only, which passes it on
     exit_with_parent(parent, folder)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
