@@ -31,6 +31,7 @@ from moola_pipeline.tracking.pages import URL_VARIABLE, experiments_page
 from moola_pipeline.tracking.runs import artifacts_uri, open_store, tracking_uri
 
 DEFINITIONS = "moola_pipeline.definitions"
+GUARDED_DAGSTER = "moola_pipeline.cli.dagster_dev"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
 PORT = click.IntRange(1, 65_535)
 
@@ -108,7 +109,7 @@ def _serve(home: Home, services: tuple[Service, Service], as_json: bool) -> None
 
 
 def _dagster(port: int) -> Service:
-    command = [sys.executable, "-m", "dagster", "dev", "-h", LOOPBACK, "-p", str(port), "-m", DEFINITIONS]
+    command = [sys.executable, "-m", GUARDED_DAGSTER, "-h", LOOPBACK, "-p", str(port), "-m", DEFINITIONS]
     return Service("Dagster", [*command, "-d", str(PROJECT_ROOT)], port, "/server_info")
 
 

@@ -162,12 +162,12 @@ def sandbox() -> list[str]:
 
 
 @contextmanager
-def browser() -> Iterator[Any]:
-    """A browser; skips if playwright or chromium is not installed."""
+def browser(*arguments: str) -> Iterator[Any]:
+    """A browser, started with these arguments; skips if playwright or chromium is not installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: install the extra test")
     path = chromium_path()
     with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=path, args=sandbox())
+        started = running.chromium.launch(executable_path=path, args=[*sandbox(), *arguments])
         try:
             yield started
         finally:
