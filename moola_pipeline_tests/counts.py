@@ -62,6 +62,8 @@ COMMANDS = {
     "fuzzing --cases 10000": "damages the input files of every reader; options `--minutes`, `--reader`, "
     "`--seed`",
     "broken_guards": "breaks one guard at a time in a copy of the code; its tests must fail",
+    "mutation --count 400": "changes one operator, number or condition at a time in the modules that results "
+    "depend on; their tests must fail",
     "month": "simulates a month of use, from the first champion to moving the home",
     "gpu": "runs the tests and measurements that need a GPU",
     "freeze HOME OTHER": "compares every tensor, table and number of two homes, independent of names",

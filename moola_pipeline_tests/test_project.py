@@ -30,7 +30,6 @@ MODULE_NAMES = sorted(
 NOT_IMPORTED = {
     "boto3": "MLflow uses it for buckets",
     "dagster-postgres": "deploy/cluster/dagster.yaml uses its storage",
-    "dagster-webserver": "a program: `dagster dev` and `moola ui` start it",
     "nvidia-ml-py": "system_metrics imports it by name, because it is optional without a GPU",
     "psycopg2-binary": "SQLAlchemy uses it for PostgreSQL",
 }
