@@ -38,6 +38,11 @@ TRAINING_CODE = ("training/pretrain.py", "training/finetune.py", "training/thres
     "--path", type=click.Choice(["pseudo_labels", "labels"]), help="Rows of this table.  [default: both]"
 )
 @click.option("--row", "row_names", multiple=True, help="Rows whose name starts with this; default: all.")
+@click.option(
+    "--encoders",
+    is_flag=True,
+    help="Show instead what each encoder knows of the numbers that the heads read.",
+)
 @click.option("--kept", "only_finished", is_flag=True, help="Train nothing; show the finished trainings.")
 @json_option
 @click.pass_obj
@@ -51,6 +56,7 @@ def ablate(
     on_validation: bool,
     path: str | None,
     row_names: tuple[str, ...],
+    encoders: bool,
     only_finished: bool,
     as_json: bool,
 ) -> None:
@@ -67,6 +73,9 @@ def ablate(
     rows = _rows(row_names, path)
     instrument, data, store = _load(home, profile, market, scenario)
     plan = Plan(rows, range(seeds), n_labels, on_validation)
+    if encoders:
+        _show_encoders(instrument, data, store, as_json)
+        return
     if not only_finished:
         run_ablation(data, plan, store, "cpu", _show_progress, n_workers("cpu"))
     windows = plan.scored_windows(data)
@@ -136,6 +145,26 @@ def _rows(names: tuple[str, ...], path: str | None) -> list[Any]:
     chosen = [row for row in on_path if not names or row.name.startswith(names)]
     paths = {row.path for row in chosen}
     return [row for row in on_path if row in chosen or (row.name == DEFAULT and row.path in paths)]
+
+
+def _show_encoders(
+    instrument: "InstrumentData", data: "StudyData", store: "AblationStore", as_json: bool
+) -> None:
+    """What the encoder of each objective, and one with random weights, knows of the measured numbers."""
+    from moola_pipeline.settings import OBJECTIVE_NAMES
+    from moola_pipeline.studies.ablation import random_like
+    from moola_pipeline.studies.ablation_folds import whole_training
+    from moola_pipeline.studies.read_back import N_WINDOWS, read_back, read_back_lines
+
+    whole, encoders = whole_training(data), {}
+    for objective in OBJECTIVE_NAMES:
+        _show_progress(f"pretraining on {objective.replace('_', ' ')}")
+        encoders[objective.replace("_", " ")] = store.encoder(whole, objective, "cpu")
+    encoders = {"random weights": random_like(next(iter(encoders.values())), 0), **encoders}
+    rows = read_back(whole, encoders)
+    about = f"proposed spans of {N_WINDOWS:,} unlabeled windows, the last fifth in time predicted"
+    facts = {"simulated": instrument.simulated, "encoders": [row._asdict() for row in rows]}
+    emit(facts, [*read_back_lines(rows), "", about + _simulated(instrument)], as_json)
 
 
 def _load(

@@ -207,8 +207,7 @@ def _trained(fold: Fold, training: Training, store: AblationStore, device: str) 
     market = _sparse(fold.market) if row.sparse else fold.market
     encoder = store.encoder(fold, row.objective or DEFAULT_OBJECTIVE, device)
     if row.objective is None:
-        encoder = copy.deepcopy(encoder)
-        initialize(encoder, RANDOM_SEED + seed)
+        encoder = random_like(encoder, seed)
     pseudo_labels = fold.pseudo_labels(seed, settings.distill_windows) if row.path == PSEUDO_LABELS else None
     if row.recipe and pseudo_labels is not None:
         pseudo_labels = CHANGES[row.recipe](fold, seed, pseudo_labels)
@@ -220,6 +219,13 @@ def _trained(fold: Fold, training: Training, store: AblationStore, device: str) 
         result = finetune(encoder, replace(rows, pseudo_labels=again), settings, seed, device)
     predictions = _predictions(fold, partial(read_spans, result.classifier, market))
     return predictions | {"seconds": seconds, "epochs": len(result.history)}
+
+
+def random_like(encoder: Encoder, seed: int) -> Encoder:
+    """An encoder with random weights and the feature scaling of another."""
+    random = copy.deepcopy(encoder)
+    initialize(random, RANDOM_SEED + seed)
+    return random
 
 
 def _fitted_trees(fold: Fold, training: Training) -> dict[str, Any]:
