@@ -19,6 +19,8 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "DAGSTER_DISABLE_TELEMETRY": "true",
 }
+HOMES = {"smoke_home", "registered_home"}
+"""Fixtures that take minutes the first time."""
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
 for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
     os.environ.pop(_shared, None)  # tests write to no shared store
@@ -38,6 +40,25 @@ def isolated_home(
         for name in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
             monkeypatch.delenv(name, raising=False)
         yield home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files so that no worker waits while another makes a home.
+
+    One file for each home comes first, then half of the files without one, then the others.
+    """
+    homes_of: dict[Path, set[str]] = {}
+    for item in items:
+        homes_of.setdefault(item.path, set()).update(HOMES & set(getattr(item, "fixturenames", ())))
+    first = [
+        next((path for path, homes in homes_of.items() if home in homes), None) for home in sorted(HOMES)
+    ]
+    needing = [path for path, homes in homes_of.items() if homes]
+    others = [path for path, homes in homes_of.items() if not homes]
+    half = len(others) // 2
+    order = dict.fromkeys([*first, *others[:half], *needing, *others[half:]])
+    rank = {path: number for number, path in enumerate(order)}
+    items.sort(key=lambda item: rank[item.path])
 
 
 ANSWER_TO_SIGTERM = signal.getsignal(signal.SIGTERM)
