@@ -38,6 +38,7 @@ TRAINING_CODE = ("training/pretrain.py", "training/finetune.py", "training/thres
     "--path", type=click.Choice(["pseudo_labels", "labels"]), help="Rows of this table.  [default: both]"
 )
 @click.option("--row", "row_names", multiple=True, help="Rows whose name starts with this; default: all.")
+@click.option("--against", help="Compare with this row in place of the default: the start of its name.")
 @click.option(
     "--encoders",
     is_flag=True,
@@ -56,6 +57,7 @@ def ablate(
     on_validation: bool,
     path: str | None,
     row_names: tuple[str, ...],
+    against: str | None,
     encoders: bool,
     only_finished: bool,
     as_json: bool,
@@ -67,10 +69,12 @@ def ablate(
     none of them.
     """
     from moola_pipeline.studies.ablation import Plan, cached_outcomes, run_ablation
+    from moola_pipeline.studies.ablation_rows import DEFAULT
     from moola_pipeline.studies.ablation_table import table_lines, tabulate
     from moola_pipeline.training.parallel import n_workers
 
-    rows = _rows(row_names, path)
+    base = _rows((against,), path)[-1].name if against else DEFAULT
+    rows = _rows((*row_names, base) if row_names else (), path)
     instrument, data, store = _load(home, profile, market, scenario)
     plan = Plan(rows, range(seeds), n_labels, on_validation)
     if encoders:
@@ -79,7 +83,7 @@ def ablate(
     if not only_finished:
         run_ablation(data, plan, store, "cpu", _show_progress, n_workers("cpu"))
     windows = plan.scored_windows(data)
-    table = tabulate(windows, cached_outcomes(data, plan, store))
+    table = tabulate(windows, cached_outcomes(data, plan, store), base)
     if not table:
         raise BadInput("No row has been trained on every fold. Run: moola ablate")
     facts = {"simulated": instrument.simulated, "rows": [_facts(row._asdict()) for row in table]}

@@ -41,9 +41,9 @@ class TableRow(NamedTuple):
         name, path: As in `Row`.
         n_seeds: Trainings per fold.
         scores: By metric, over all folds together, averaged over seeds.
-        differences: To the default of the same path with the same seeds, paired by session; empty
-            for the default itself.
-        spread: Standard deviation over the seeds, of the differences or, for the default, of the scores;
+        differences: To the row compared with, of the same path and with the same seeds, paired by session;
+            empty for that row itself.
+        spread: Standard deviation over the seeds, of the differences or, for that row, of the scores;
             empty for one seed.
         seconds: Mean time of a training.
     """
@@ -57,12 +57,13 @@ class TableRow(NamedTuple):
     seconds: float
 
 
-def tabulate(windows: LabeledWindows, outcomes: Sequence[Outcome]) -> list[TableRow]:
+def tabulate(windows: LabeledWindows, outcomes: Sequence[Outcome], against: str = DEFAULT) -> list[TableRow]:
     """Score every row, each default first.
 
     Args:
         windows: The scored windows of all folds.
         outcomes: Of complete rows: each has every fold.
+        against: Name of the row that the others of its path are compared with.
     """
     data = resample_windows(windows, N_RESAMPLES, np.random.default_rng(0))
     by_training: dict[tuple[str, str], dict[int, list[Outcome]]] = {}
@@ -75,7 +76,8 @@ def tabulate(windows: LabeledWindows, outcomes: Sequence[Outcome]) -> list[Table
         for key, seeds in by_training.items()
     }
     return [
-        _row(key, seeds, scored[key], scored.get((key[0], DEFAULT), {})) for key, seeds in by_training.items()
+        _row(key, seeds, scored[key], {} if key[1] == against else scored.get((key[0], against), {}))
+        for key, seeds in by_training.items()
     ]
 
 
@@ -83,18 +85,16 @@ def _row(
     key: tuple[str, str],
     seeds: dict[int, list[Outcome]],
     scored: dict[int, Scored],
-    default: dict[int, Scored],
+    base: dict[int, Scored],
 ) -> TableRow:
     first = next(iter(seeds.values()))[0].row
-    shared = sorted(set(scored) & set(default)) if key[1] != DEFAULT else []
+    shared = sorted(set(scored) & set(base))
     means = mean_scores(list(scored.values()))
     differences, per_seed = {}, {name: [it[name] for it in scored.values()] for name in METRICS}
     if shared:
-        changed, base = (mean_scores([scores[seed] for seed in shared]) for scores in (scored, default))
-        differences = {name: changed[name].minus(base[name]).interval for name in METRICS}
-        per_seed = {
-            name: [scored[seed][name].minus(default[seed][name]) for seed in shared] for name in METRICS
-        }
+        changed, plain = (mean_scores([scores[seed] for seed in shared]) for scores in (scored, base))
+        differences = {name: changed[name].minus(plain[name]).interval for name in METRICS}
+        per_seed = {name: [scored[seed][name].minus(base[seed][name]) for seed in shared] for name in METRICS}
     spread = {
         name: float(np.std([it.estimate for it in values], ddof=1))
         for name, values in per_seed.items()
@@ -153,7 +153,7 @@ def table_lines(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _cell(row: TableRow, name: str) -> str:
-    """The score of a default, or the difference to it, in bold if its interval excludes 0."""
+    """The score of the row compared with, or the difference to it, in bold if its interval excludes 0."""
     spread = f" ± {row.spread[name]:.3f}" if row.spread else ""
     if not row.differences:
         return _interval_text(row.scores[name], "") + spread

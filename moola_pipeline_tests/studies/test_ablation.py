@@ -130,6 +130,21 @@ def test_the_spread_over_seeds_is_that_of_the_paired_differences(
     assert " ± 0." in table_lines([default, row])[-1]
 
 
+def test_rows_can_be_compared_with_another_than_the_default(
+    data: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ablation, "_trained", lambda fold, it, *_: predictions(fold, it.row))
+    store = AblationStore(tmp_path, data.digest, "code")
+    outcomes = run_ablation(data, Plan([FIRST, ROW], [0]), store)
+    _, row = tabulate(data.train, outcomes)
+    turned, base = tabulate(data.train, outcomes, against=ROW.name)
+    assert base.differences == {} and base.scores == row.scores
+    forward, back = (it.differences["type_f1_macro"] for it in (row, turned))
+    assert (back.estimate, back.low, back.high) == pytest.approx(
+        (-forward.estimate, -forward.high, -forward.low)
+    )
+
+
 def test_trees_in_place_of_the_network_are_scored_on_the_same_windows(data: StudyData, tmp_path: Path):
     trees = Row("trees", "labels", method="extra_trees_numbers")
     store = AblationStore(tmp_path, data.digest, "code")
