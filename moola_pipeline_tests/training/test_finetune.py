@@ -10,7 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 
 from moola_pipeline.errors import BadInput, LossNotFinite
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.classifier import Classifier, SpanTensors
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training import best_epoch, supervised_loop
@@ -20,6 +20,7 @@ from moola_pipeline.training.examples import Examples, make_examples
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.losses import TASKS, losses
 from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline_tests.made_bars import InstrumentData, with_prices
 from moola_pipeline_tests.training.conftest import SplitRows, split_rows
 
@@ -330,6 +331,7 @@ def test_same_seed_same_weights(trainer: Trainer, result: FinetuneResult):
         {"uncertainty_weights": False},
         {"center_length": False},
         {"expansion_proxy": False},
+        {"measured_numbers": False},
         {"label_smoothing": 0.1},
         {"average_decay": 0.9},
     ],
@@ -390,6 +392,21 @@ def test_without_expansion_proxy_the_feature_has_no_effect(trainer: Trainer, mar
         others = changed.clone()
         others[..., 0] += 0.5
         assert not torch.allclose(blind.encoder(features), blind.encoder(others), atol=1e-3)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_without_measured_numbers_the_heads_read_states_only(
+    trainer: Trainer, market: InstrumentData, given: bool
+):
+    classifier = trainer(small_with(measured_numbers=given)).classifier
+    features = torch.from_numpy(market.bars.features[100:225])[None]
+    row, start, end = (torch.tensor([value]) for value in (0, 50, 53))
+    spans = SpanTensors(row, start, end, torch.zeros(1, N_INPUTS))
+    changed = spans._replace(inputs=torch.full((1, N_INPUTS), 3.0))
+    with torch.no_grad():
+        plain, other = (classifier(features, it)[1] for it in (spans, changed))
+    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(plain, other, strict=True)]
+    assert same == [not given] * 4 or (given and not any(same[:3]))
 
 
 def test_averaged_weights_stay_near_the_current_ones(trainer: Trainer, monkeypatch: pytest.MonkeyPatch):
