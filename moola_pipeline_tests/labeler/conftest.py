@@ -43,8 +43,8 @@ def served(home: Home) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser."""
+    """A browser, closed after the file: meanwhile its thread can start neither another nor an event loop."""
     with browser() as running:
         yield running
