@@ -32,6 +32,7 @@ from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.broken_guards import COPIED
 from moola_pipeline_tests.counts import record
 
+_JUDGED_FILES = ("bars/test_plausibility.py", "bars/test_reported_kinds.py", "bars/test_random_files.py")
 TARGETS = {
     "labels/splits": ("labels/test_splits.py", "labels/test_chosen_splits.py"),
     "labels/split_checks": ("labels/test_split_checks.py",),
@@ -49,9 +50,9 @@ TARGETS = {
     "storage/checksums": ("storage/test_checksums.py",),
     "storage/asset_checksums": ("storage/test_asset_checksums.py",),
     "storage/atomic_write": ("storage/test_atomic_write.py",),
-    "bars/plausibility": ("bars/test_plausibility.py",),
-    "bars/zone_checks": ("bars/test_plausibility.py",),
-    "bars/stamp_checks": ("bars/test_plausibility.py",),
+    "bars/plausibility": _JUDGED_FILES,
+    "bars/zone_checks": _JUDGED_FILES,
+    "bars/stamp_checks": _JUDGED_FILES,
     "bars/overlap": ("bars/test_overlap.py",),
     "bars/coverage": ("bars/test_coverage.py",),
     "bars/cleaning": ("bars/test_cleaning.py",),
