@@ -275,7 +275,7 @@ class Outcome:
     seconds: float
 
 
-def broken_tree(folder: Path) -> Path:
+def copied_source(folder: Path) -> Path:
     """A copy of the source and its tests."""
     for name in COPIED:
         source = PROJECT_ROOT / name
@@ -356,7 +356,7 @@ def main() -> int:
     began, outcomes = time.monotonic(), []
     guards = [guard for guard in GUARDS if options.only in guard.name]
     with tempfile.TemporaryDirectory() as folder:
-        tree = broken_tree(Path(folder))
+        tree = copied_source(Path(folder))
         for module in {module_of(guard, tree) for guard in guards}:
             module.write_text(
                 ast.unparse(parsed(module)), encoding="utf-8"

@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import json
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ import click
 
 from moola_pipeline.storage.atomic_write import atomic_write_json
 from moola_pipeline.storage.home import PROJECT_ROOT
-from moola_pipeline_tests.broken_guards import COPIED
+from moola_pipeline_tests.broken_guards import copied_source
 from moola_pipeline_tests.counts import record
 
 _JUDGED_FILES = ("bars/test_plausibility.py", "bars/test_reported_kinds.py", "bars/test_random_files.py")
@@ -148,16 +147,6 @@ def drawn(count: int, seed: int) -> list[Mutant]:
     return [rng.choice(mutants) for mutants in chosen]
 
 
-def copy_tree(folder: Path) -> None:
-    """Copy what the tests need into a folder."""
-    for name in COPIED:
-        source = PROJECT_ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / name)
-
-
 def noticed(mutant: Mutant, folder: Path) -> bool:
     """Whether a test fails or hangs with the change, in a copy of the project; the copy is restored."""
     path = folder / mutant.path
@@ -201,8 +190,7 @@ def run_mutants(mutants: Sequence[Mutant], workers: int) -> None:
         for number in range(workers):
             folder = Path(name) / str(number)
             folder.mkdir()
-            copy_tree(folder)
-            folders.put(folder)
+            folders.put(copied_source(folder))
 
         def test(mutant: Mutant) -> None:
             folder, began = folders.get(), time.monotonic()

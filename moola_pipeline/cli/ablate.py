@@ -73,7 +73,7 @@ def ablate(
     from moola_pipeline.studies.ablation_table import table_lines, tabulate
     from moola_pipeline.training.parallel import n_workers
 
-    base = _rows((against,), path)[-1].name if against else DEFAULT
+    base = _base(against, path) if against else DEFAULT
     rows = _rows((*row_names, base) if row_names else (), path)
     instrument, data, store = _load(home, profile, market, scenario)
     plan = Plan(rows, range(seeds), n_labels, on_validation)
@@ -85,10 +85,10 @@ def ablate(
     windows = plan.scored_windows(data)
     table = tabulate(windows, cached_outcomes(data, plan, store), base)
     if not table:
-        raise BadInput("No row has been trained on every fold. Run: moola ablate")
+        raise BadInput("No row has been trained on every fold. Run the same command without --kept.")
     facts = {"simulated": instrument.simulated, "rows": [_facts(row._asdict()) for row in table]}
     missing = len(rows) - len(table)
-    note = [f"{missing} of {len(rows)} rows are not trained yet. Run: moola ablate"] if missing else []
+    note = [f"{missing} of {len(rows)} rows are not trained yet: leave out --kept."] if missing else []
     where = "validation" if on_validation else "five time folds"
     about = f"{len(windows.spans.type)} expansions in {len(windows.bar0)} windows, {where}"
     about += f", {n_labels} labels drawn by each seed" if n_labels else ""
@@ -137,11 +137,29 @@ def stability(
     emit(facts, lines, as_json)
 
 
+def _base(against: str, path: str | None) -> str:
+    """Name of the row that the others are compared with: in full, or its start if no other begins so."""
+    names = list(dict.fromkeys(row.name for row in _on_path(path)))
+    matching = [against] if against in names else [name for name in names if name.startswith(against)]
+    if len(matching) != 1:
+        raise BadInput(
+            f"--against must be the start of one row's name, got {against}, which {len(matching)} have. "
+            f"Choose from: {'; '.join(matching or names)}"
+        )
+    return matching[0]
+
+
+def _on_path(path: str | None) -> list[Any]:
+    from moola_pipeline.studies.ablation_rows import ROWS
+
+    return [row for row in ROWS if path in (None, row.path)]
+
+
 def _rows(names: tuple[str, ...], path: str | None) -> list[Any]:
     """The selected rows, with the default row of each of their paths."""
-    from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS
+    from moola_pipeline.studies.ablation_rows import DEFAULT
 
-    on_path = [row for row in ROWS if path in (None, row.path)]
+    on_path = _on_path(path)
     unknown = [name for name in names if not any(row.name.startswith(name) for row in on_path)]
     if unknown:
         choices = "; ".join(dict.fromkeys(row.name for row in on_path))
@@ -156,9 +174,9 @@ def _show_encoders(
 ) -> None:
     """What the encoder of each objective, and one with random weights, knows of the measured numbers."""
     from moola_pipeline.settings import OBJECTIVE_NAMES
-    from moola_pipeline.studies.ablation import random_like
     from moola_pipeline.studies.ablation_folds import whole_training
     from moola_pipeline.studies.read_back import N_WINDOWS, read_back, read_back_lines
+    from moola_pipeline.training.ablations import random_like
 
     whole, encoders = whole_training(data), {}
     for objective in OBJECTIVE_NAMES:

@@ -1,5 +1,6 @@
 """Surges that are visible in the bars alone, and the setup before each."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,73 +50,98 @@ class Setups(NamedTuple):
     bars_since: np.ndarray
 
 
+class SurgeBars(NamedTuple):
+    """Bars in which surges are looked for; every array is (n_bars,).
+
+    Attributes:
+        opened, high, low, close: Index points.
+        atr: ATR(10), index points.
+        unit: ATR before the bar; NaN where no surge may begin: with fewer than 45 bars before it.
+        left: Bars from this one to the end of its segment.
+    """
+
+    opened: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    atr: np.ndarray
+    unit: np.ndarray
+    left: np.ndarray
+
+    @classmethod
+    def of(cls, prices: np.ndarray, segment: np.ndarray) -> "SurgeBars":
+        """From (n_bars, 4) prices and (n_bars,) segments, as in `visible_surges`."""
+        rows = np.arange(len(prices))
+        opened, high, low, close = (np.ascontiguousarray(column) for column in prices.T)
+        starts, ends = segment_bounds(segment)
+        atr = mean_true_range(high, low, close, starts, ends, ATR_BARS)
+        age, left = rows - np.repeat(starts, ends - starts), np.repeat(ends, ends - starts) - rows
+        unit = np.full(len(rows), np.nan)
+        unit[1:] = atr[:-1]
+        unit[(age < BARS_BEFORE_START) | ~(unit > 0)] = np.nan
+        return cls(opened, high, low, close, atr, unit, left)
+
+
+ClarityOf = Callable[[slice, slice, int], np.ndarray]
+"""From the first and the last bars of all spans of one length, as slices, and the length to their clarity."""
+
+
 def visible_surges(prices: np.ndarray, segment: np.ndarray, least_clarity: float) -> Surges:
     """The clearest surges in a table of bars; of two that overlap, the clearer one counts.
-
-    For each first bar the clearest length counts. A surge has 45 bars of its own segment before it.
 
     Args:
         prices: (n_bars, 4) open, high, low, close, index points.
         segment: (n_bars,) int, non-decreasing.
         least_clarity: Surges less clear than this are left out.
     """
-    clarity, bars = _clearest_lengths(prices, segment)
-    onset = apart(clarity, bars, least_clarity)
-    offset = onset + bars[onset] - 1
-    direction = np.sign(prices[offset, 3] - prices[onset, 0]).astype(np.int8)
-    return Surges(onset, offset, direction, clarity[onset])
+    bars = SurgeBars.of(prices, segment)
+    walked = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(bars.close)))])
+
+    def clarity(first: slice, last: slice, length: int) -> np.ndarray:
+        move = np.abs(bars.close[last] - bars.opened[first])
+        path = np.abs(bars.close[first] - bars.opened[first]) + walked[last] - walked[first]
+        straight = np.divide(move, path, out=np.zeros_like(move), where=path > 0)
+        return move / bars.unit[first] * straight / length**LENGTH_POWER
+
+    return clearest_surges(bars, clarity, LONGEST, least_clarity)
 
 
-def apart(clarity: np.ndarray, bars: np.ndarray, least_clarity: float) -> np.ndarray:
-    """First bars, increasing, of the clearest spans of which none overlaps another: (n_surges,) int64.
+def clearest_surges(bars: SurgeBars, clarity_of: ClarityOf, longest: int, least_clarity: float) -> Surges:
+    """The surges that are clearest by some measure, none overlapping another.
+
+    For each first bar the clearest length counts, and of two spans that overlap the clearer one.
 
     Args:
-        clarity: (n_bars,) of the span that begins at each bar.
-        bars: (n_bars,) its number of bars.
-        least_clarity: Spans less clear than this are left out.
+        bars: The bars.
+        clarity_of: The measure.
+        longest: Most bars of a surge.
+        least_clarity: Surges less clear than this are left out.
     """
-    candidates = np.flatnonzero(clarity >= least_clarity)
-    taken = np.zeros(len(clarity), bool)
-    onsets = []
-    for onset in candidates[np.argsort(-clarity[candidates], kind="stable")].tolist():
-        span = slice(onset, onset + bars[onset])
+    n_bars = len(bars.close)
+    best, lengths = np.zeros(n_bars), np.full(n_bars, SHORTEST)
+    for length in range(SHORTEST, min(longest, n_bars) + 1):
+        first, last = slice(0, n_bars - length + 1), slice(length - 1, n_bars)
+        clarity = clarity_of(first, last, length)
+        clearer = (clarity > best[first]) & (bars.left[first] >= length)
+        best[first][clearer] = clarity[clearer]
+        lengths[first][clearer] = length
+    candidates = np.flatnonzero(best >= least_clarity)
+    taken, onsets = np.zeros(n_bars, bool), []
+    for onset in candidates[np.argsort(-best[candidates], kind="stable")].tolist():
+        span = slice(onset, onset + lengths[onset])
         if not taken[span].any():
             taken[span] = True
             onsets.append(onset)
-    return np.sort(np.array(onsets, np.int64))
-
-
-def _clearest_lengths(prices: np.ndarray, segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clarity of the clearest surge that begins at each bar, 0 where none may, and its bars."""
-    n_bars = len(prices)
-    opened, high, low, close = (np.ascontiguousarray(column) for column in prices.T)
-    starts, ends = segment_bounds(segment)
-    atr = mean_true_range(high, low, close, starts, ends, ATR_BARS)
-    walked = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(close)))])
-    age = np.arange(n_bars) - np.repeat(starts, ends - starts)
-    left = np.repeat(ends, ends - starts) - np.arange(n_bars)
-    unit = np.full(n_bars, np.nan)
-    unit[1:] = atr[:-1]
-    unit[(age < BARS_BEFORE_START) | ~(unit > 0)] = np.nan
-    best, bars = np.zeros(n_bars), np.full(n_bars, SHORTEST)
-    for length in range(SHORTEST, min(LONGEST, n_bars) + 1):
-        first, last = slice(0, n_bars - length + 1), slice(length - 1, n_bars)
-        move = np.abs(close[last] - opened[first])
-        path = np.abs(close[first] - opened[first]) + walked[last] - walked[first]
-        straight = np.divide(move, path, out=np.zeros_like(move), where=path > 0)
-        clarity = move / unit[first] * straight / length**LENGTH_POWER
-        clearer = (clarity > best[first]) & (left[first] >= length)
-        best[first][clearer] = clarity[clearer]
-        bars[first][clearer] = length
-    return best, bars
+    onset = np.sort(np.array(onsets, np.int64))
+    offset = onset + lengths[onset] - 1
+    direction = np.sign(bars.close[offset] - bars.opened[onset]).astype(np.int8)
+    return Surges(onset, offset, direction, best[onset])
 
 
 def setups_before(prices: np.ndarray, segment: np.ndarray, surges: Surges) -> Setups:
     """Measure the closes that led to each surge; bars of the surge itself are not read."""
-    starts, ends = segment_bounds(segment)
-    _, high, low, close = (np.ascontiguousarray(column) for column in prices.T)
-    atr = mean_true_range(high, low, close, starts, ends, ATR_BARS)
-    paths = paths_before(close, atr, surges.onset, surges.direction)  # (n_surges, 45)
+    bars = SurgeBars.of(prices, segment)
+    paths = paths_before(bars.close, bars.atr, surges.onset, surges.direction)  # (n_surges, 45)
     recent = paths[:, -PEAK_BARS:]
     peak = BARS_BEFORE_START - PEAK_BARS + recent.argmax(axis=1)
     places = np.arange(BARS_BEFORE_START)

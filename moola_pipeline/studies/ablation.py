@@ -1,6 +1,5 @@
 """The ablation: train every row on every fold; results are cached."""
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +11,15 @@ import numpy as np
 
 from moola_pipeline.evaluation.span_methods import ProposedSpans, fit_span_method
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.models.encoder import Encoder, initialize
+from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.expansion_model import load_encoder, save_encoder
 from moola_pipeline.models.span_inference import SpanLogits, read_spans
+from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.studies.ablation_folds import Fold, Part, StudyData, time_folds, validation_halves
 from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, PSEUDO_LABELS, SPARSE_BARS, Row
 from moola_pipeline.studies.recipe_changes import CHANGES, second_round
+from moola_pipeline.training.ablations import random_like
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.finetune import FinetuneRows, finetune
@@ -30,7 +31,6 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 
 PRETRAINING = PretrainSettings(max_windows=6_000, epochs=5)
-RANDOM_SEED = 104_729
 Reader = Callable[[np.ndarray, Spans], SpanLogits]
 """From (n_windows,) rows of bar 0 and spans in these windows to their logits."""
 
@@ -126,9 +126,10 @@ class AblationStore:
         windows = fold.pretraining_windows()
         about = [self.data, settings.model_dump(mode="json"), windows]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
-        if not (folder / "config.json").is_file():
-            result = pretrain(fold.market, windows, settings, device)
-            save_encoder(folder, result.encoder, {"errors": result.errors})
+        with locked(folder):  # two folds may have the same windows
+            if not (folder / "config.json").is_file():
+                result = pretrain(fold.market, windows, settings, device)
+                save_encoder(folder, result.encoder, {"errors": result.errors})
         return load_encoder(folder)[0]
 
 
@@ -212,20 +213,13 @@ def _trained(fold: Fold, training: Training, store: AblationStore, device: str) 
     if row.recipe and pseudo_labels is not None:
         pseudo_labels = CHANGES[row.recipe](fold, seed, pseudo_labels)
     rows = FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels)
-    result = finetune(encoder, rows, settings, seed, device)
-    seconds = sum(entry["seconds"] for entry in result.history)
+    results = [finetune(encoder, rows, settings, seed, device)]
     for _ in range(1, row.rounds):
-        again = second_round(fold, seed, result.classifier, settings.distill_windows)
-        result = finetune(encoder, replace(rows, pseudo_labels=again), settings, seed, device)
-    predictions = _predictions(fold, partial(read_spans, result.classifier, market))
-    return predictions | {"seconds": seconds, "epochs": len(result.history)}
-
-
-def random_like(encoder: Encoder, seed: int) -> Encoder:
-    """An encoder with random weights and the feature scaling of another."""
-    random = copy.deepcopy(encoder)
-    initialize(random, RANDOM_SEED + seed)
-    return random
+        again = second_round(fold, seed, results[-1].classifier, settings.distill_windows)
+        results.append(finetune(encoder, replace(rows, pseudo_labels=again), settings, seed, device))
+    seconds = sum(entry["seconds"] for result in results for entry in result.history)
+    predictions = _predictions(fold, partial(read_spans, results[-1].classifier, market))
+    return predictions | {"seconds": seconds, "epochs": len(results[-1].history)}
 
 
 def _fitted_trees(fold: Fold, training: Training) -> dict[str, Any]:

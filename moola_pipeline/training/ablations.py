@@ -63,10 +63,10 @@ def train_with_ablations(
         for seed in seeds
     )
     scratch = [
-        partial(prepared.train, _random_like(encoder), settings, seed, device, partial(report, SCRATCH, seed))
+        partial(prepared.train, random_like(encoder), settings, seed, device, partial(report, SCRATCH, seed))
         for seed in scratch_seeds
     ]
-    untrained = partial(prepared.train, _random_like(encoder), _heads_only(settings), seeds[0], device)
+    untrained = partial(prepared.train, random_like(encoder), _heads_only(settings), seeds[0], device)
     # The untrained heads need no teachers: another core trains them while those of the first seed are fitted.
     first, heads, *others = all_in_parallel([model, untrained, *more, *scratch], workers)
     by_seed = dict(zip(seeds, [first, *others[: len(more)]], strict=True))
@@ -86,14 +86,15 @@ def train_untrained(
         device: Device of the network.
     """
     prepared, heads_only = PreparedTraining(data, settings), _heads_only(settings)
-    return prepared.train(_random_like(encoder), heads_only, settings.seeds[0], device).model
+    return prepared.train(random_like(encoder), heads_only, settings.seeds[0], device).model
 
 
 def _heads_only(settings: FinetuneSettings) -> FinetuneSettings:
     return settings.model_copy(update={"frozen_epochs": settings.epochs, "distill_windows": 0})
 
 
-def _random_like(encoder: Encoder) -> Encoder:
+def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
+    """An encoder with random weights and the feature scaling of another."""
     random = copy.deepcopy(encoder)
-    initialize(random, RANDOM_SEED)
+    initialize(random, RANDOM_SEED + seed)
     return random
