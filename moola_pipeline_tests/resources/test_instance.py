@@ -34,6 +34,12 @@ def test_what_dagster_records_stays_in_the_home(tmp_path: Path):
     assert {path.name for path in home.root.iterdir()} == {".dagster", "data", INSTANCE_FILE}
 
 
+def test_dagster_sends_no_telemetry_and_opens_without_its_pop_up(tmp_path: Path):
+    prepare_instance(Home(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        assert not instance.telemetry_enabled and not instance.nux_enabled
+
+
 def test_a_home_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path):
     (tmp_path / "file").touch()
     wanted = r"^--home must be a folder that can be written, got .*file/home \(.*\)\. Name another folder\.$"
