@@ -147,7 +147,7 @@ def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> F
         return Figure(name, None, note=NO_WAITS)
     rng = np.random.default_rng(0)
     encoder = new_encoder(source, windows, settings)
-    objective = HiddenBlocks(source, encoder, windows, settings, rng, len(source.features))
+    objective = HiddenBlocks(source, encoder, windows, settings, rng)
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))

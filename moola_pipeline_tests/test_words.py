@@ -85,7 +85,6 @@ RETIRED_NAMES = {
     "trial": "test_set",
     "trials": "cell_runs",
     "truth": "simulated_truth",
-    "two_views": "contrastive",
     "vocabulary": "metric_catalog",
 }
 """Whole names that do not come back as a module, class or public function."""

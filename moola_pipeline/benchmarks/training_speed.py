@@ -115,7 +115,7 @@ def _pretraining_at(
     settings = PretrainSettings(batch_windows=size)
     rng = np.random.default_rng(0)
     encoder = new_encoder(market, windows, settings)
-    objective = HiddenBlocks(market, encoder, windows, settings, rng, len(market.features))
+    objective = HiddenBlocks(market, encoder, windows, settings, rng)
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))

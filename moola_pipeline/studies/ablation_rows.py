@@ -55,7 +55,6 @@ ROWS = (
     Row("ExtraTrees on the heads' numbers", PSEUDO_LABELS, method=EXTRA_TREES),
     Row("logistic regression on the heads' numbers", PSEUDO_LABELS, method=LOGISTIC),
     Row("pretrained on span structure", PSEUDO_LABELS, objective="span_structure"),
-    Row("pretrained on the next leg", PSEUDO_LABELS, objective="next_leg"),
     Row("heads without measured numbers", PSEUDO_LABELS, {"measured_numbers": False}),
     Row(
         "heads without measured numbers, random weights",

@@ -19,9 +19,7 @@ from moola_pipeline.training.checkpoints import (
     TorchGenerator,
 )
 from moola_pipeline.training.device import precision_on
-from moola_pipeline.training.objectives.contrastive import Contrastive
 from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
-from moola_pipeline.training.objectives.next_leg import NextLeg
 from moola_pipeline.training.objectives.objective import Objective, StateDropout
 from moola_pipeline.training.objectives.span_structure import SpanStructure
 from moola_pipeline.training.pretraining_loop import (
@@ -42,8 +40,6 @@ MAX_HELD_OUT = 2000
 OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
     "hidden_blocks": HiddenBlocks,
     "span_structure": SpanStructure,
-    "next_leg": NextLeg,
-    "contrastive": Contrastive,
 }
 
 
@@ -95,15 +91,18 @@ def pretrain(
 
     Raises:
         BadInput: If there are too few windows for one batch and a held-out part, or the group has
-            more processes than the objective or the batch allows.
+            more processes than a batch has windows.
         LossNotFinite: If a loss is not finite; names the windows of the first such batch.
     """
-    _require_splitting(settings, group)
+    if settings.batch_windows < group.size:
+        raise BadInput(
+            f"batch_windows must be at least the number of processes ({group.size}), got "
+            f"{settings.batch_windows}. Raise batch_windows or start fewer processes."
+        )
     rng = np.random.default_rng(settings.seed)
     train, selection, test = _split(windows, settings, rng)
     encoder = new_encoder(market, train, settings)
-    last_row = int(windows.max()) + WINDOW_BARS - 1
-    objective = OBJECTIVES[settings.objective](market, encoder, train, settings, rng, last_row + 1)
+    objective = OBJECTIVES[settings.objective](market, encoder, train, settings, rng)
     held_out_rng = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
     network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
@@ -138,22 +137,8 @@ def pretrain(
             checkpoint.keep(epoch + 1, parts)
     network.load_state_dict(best.weights)
     errors = _test_errors(encoder, objective, test_choices) if group.is_main else {}
+    last_row = int(windows.max()) + WINDOW_BARS - 1
     return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
-
-
-def _require_splitting(settings: PretrainSettings, group: ProcessGroup) -> None:
-    if group.size == 1:
-        return
-    if not OBJECTIVES[settings.objective].splits:
-        raise BadInput(
-            f"{settings.objective} contrasts all windows of a batch, so it needs one process, "
-            f"got {group.size}. Set processes to 1, or choose another objective."
-        )
-    if settings.batch_windows < group.size:
-        raise BadInput(
-            f"batch_windows must be at least the number of processes ({group.size}), got "
-            f"{settings.batch_windows}. Raise batch_windows or start fewer processes."
-        )
 
 
 class _BestWeights:

@@ -57,8 +57,6 @@ def make_share(objective: Objective, chosen: Any, group: ProcessGroup = SINGLE_P
     first = objective.n_targets(subset_of(chosen, slice(0, share.start)))
     own_choice = subset_of(chosen, share) if group.size > 1 else chosen
     own = slice(first, first + objective.n_targets(own_choice))
-    if not total:
-        return BatchShare(chosen.bar0, None, own, total)
     if own.start == own.stop:
         whole = _device_tensors(objective, objective.make(chosen))
         return BatchShare(chosen.bar0, whole, slice(0, total), total, counts=False)
@@ -86,8 +84,7 @@ def train_epoch(
     for batch in batches:
         loss = _own_loss(encoder, objective, _as_share(objective, batch), dropout)
         optimizer.zero_grad(set_to_none=True)
-        if loss.requires_grad:
-            loss.backward()
+        loss.backward()
         group.all_reduce_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -103,8 +100,6 @@ def _own_loss(
     encoder: Encoder, objective: Objective, batch: BatchShare, dropout: StateDropout
 ) -> torch.Tensor:
     """This process's part of the batch loss; the sum over all processes is the batch loss."""
-    if batch.tensors is None:
-        return torch.zeros((), device=encoder.hidden_bar.device)
     n_own = batch.own.stop - batch.own.start
     if n_own == batch.total:
         return objective.error(encoder, batch.tensors, dropout) * (1.0 if batch.counts else 0.0)
@@ -138,8 +133,7 @@ class HeldOut:
         device = encoder.hidden_bar.device
         by_batch = torch.zeros(len(self.rows), device=device)
         for i, batch in self.own.items():
-            if batch.tensors is not None:
-                by_batch[i] = self.objective.error(encoder, batch.tensors)
+            by_batch[i] = self.objective.error(encoder, batch.tensors)
         errors = self.group.all_reduce(by_batch).cpu().numpy().astype(np.float64)
         require_finite(errors, self.rows)
         return float(np.average(errors, weights=self.weights))

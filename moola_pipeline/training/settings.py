@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from moola_pipeline.windows.window_geometry import PRETRAIN_STRIDE
 
 RECOMPUTED = "recompute encoder states in the backward pass, to save memory"
-ObjectiveName = Literal["hidden_blocks", "span_structure", "next_leg", "contrastive"]
+ObjectiveName = Literal["hidden_blocks", "span_structure"]
 
 
 class PretrainSettings(BaseModel):

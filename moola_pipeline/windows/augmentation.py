@@ -1,7 +1,5 @@
 """Augmented prices of windows, and the features recomputed from them."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from moola_pipeline.features.relativity import compute_features
@@ -9,13 +7,6 @@ from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import VIEW_BARS, WINDOW_BARS
 
 WARP_KNOTS = 6
-
-
-class Noise(NamedTuple):
-    """Standard normal numbers of the augmentation: knots of the warp (B, 6), jitter (B, 125, 4)."""
-
-    knots: np.ndarray
-    jitter: np.ndarray
 
 
 def augmented_features(market: MarketArrays, bar0: np.ndarray, views: np.ndarray) -> np.ndarray:
@@ -139,22 +130,8 @@ def augmented_prices(
     Returns:
         (B, 125, 4), a copy.
     """
-    return apply_noise(views, atr, jitter_atr, warp, draw_noise(len(views), rng))
-
-
-def draw_noise(n_windows: int, rng: np.random.Generator) -> Noise:
-    """Draw the random numbers of the augmentation."""
-    knots = rng.standard_normal((n_windows, WARP_KNOTS))
-    return Noise(knots, rng.standard_normal((n_windows, VIEW_BARS, 4)))
-
-
-def apply_noise(
-    views: np.ndarray, atr: np.ndarray, jitter_atr: float, warp: float, noise: Noise
-) -> np.ndarray:
-    """As `augmented_prices`, with given noise."""
-    n_bars = views.shape[1]
-    knots = 1 + warp * noise.knots
-    at = np.linspace(0, WARP_KNOTS - 1, n_bars)
+    knots = 1 + warp * rng.standard_normal((len(views), WARP_KNOTS))
+    at = np.linspace(0, WARP_KNOTS - 1, VIEW_BARS)
     left = np.minimum(at.astype(int), WARP_KNOTS - 2)
     curve = knots[:, left] * (left + 1 - at) + knots[:, left + 1] * (at - left)
     before = np.concatenate([views[:, :1, 0], views[:, :-1, 3]], axis=1)
@@ -162,7 +139,7 @@ def apply_noise(
     closes = views[:, :1, 0] + np.cumsum(moves[:, :, 3], axis=1)
     bases = np.concatenate([views[:, :1, 0], closes[:, :-1]], axis=1)
     changed = bases[:, :, None] + moves
-    changed += jitter_atr * atr[:, None, None] * noise.jitter
+    changed += jitter_atr * atr[:, None, None] * rng.standard_normal(views.shape)
     changed[:, :, 1] = changed.max(axis=2)
     changed[:, :, 2] = changed.min(axis=2)
     return changed

@@ -47,7 +47,7 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
     settings = PretrainSettings(batch_windows=4, mirror=False)
     encoder = new_encoder(bars, windows, settings)
     rng = np.random.default_rng(0)
-    objective = HiddenBlocks(bars, encoder, windows, settings, rng, len(bars.segment))
+    objective = HiddenBlocks(bars, encoder, windows, settings, rng)
     alone = [objective.draw(windows[i : i + 1], np.random.default_rng(i)) for i in range(3)]
     batch = joined(alone)
     assert batch.bar0.tolist() == windows[:3].tolist()

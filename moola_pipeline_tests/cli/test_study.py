@@ -15,7 +15,7 @@ from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 TINY = StudySettings(
-    objectives=("next_leg",),
+    objectives=("span_structure",),
     counts=(20,),
     seeds=(0,),
     distill_seeds=(),

@@ -114,7 +114,7 @@ TABLE = (
     ),
     Edit(
         "an objective not chosen: the launchpad may",
-        "training/objectives/next_leg.py",
+        "training/objectives/span_structure.py",
         code,
         "encoder classifier report model",
     ),

@@ -8,13 +8,11 @@ import pytest
 import torch
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.training.objectives.contrastive import MAX_SHIFT, Contrastive
-from moola_pipeline.training.objectives.next_leg import LEG_NAMES, NextLeg, leg_targets
 from moola_pipeline.training.objectives.objective import states_before
 from moola_pipeline.training.objectives.span_structure import SPANS_A_WINDOW, SpanStructure
 from moola_pipeline.training.pretrain import OBJECTIVES, PretrainResult, pretrain
 from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
-from moola_pipeline.windows.dense import crossing_segments, pretraining_windows
+from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import span_inputs
 from moola_pipeline.windows.spans import Spans
@@ -27,7 +25,7 @@ PERIOD = 24
 
 
 def wave(n_segments: int, n_bars: int = 400) -> MarketArrays:
-    """Segments with even legs of 12 bars up and down, so the next leg is predictable."""
+    """Segments with even legs of 12 bars up and down: what is hidden can be predicted."""
     rng = np.random.default_rng(0)
     phase = rng.integers(0, PERIOD, n_segments)[:, None]
     rising = (np.arange(n_bars) + phase) % PERIOD < PERIOD // 2
@@ -50,14 +48,14 @@ def small(name: ObjectiveName, **changes: object) -> PretrainSettings:
     return PretrainSettings.model_validate(given | changes)
 
 
-def made(objective: type, name: ObjectiveName, end_row: int = len(BARS.prices), **changes: object):
+def made(objective: type, name: ObjectiveName, **changes: object):
     encoder = Encoder(8)
     initialize(encoder, 0)
     encoder.set_scale(
         torch.from_numpy(SOURCE.features[view_rows(TRAIN)].reshape(-1, SOURCE.features.shape[1]))
     )
     rng = np.random.default_rng(0)
-    return objective(SOURCE, encoder, TRAIN, small(name, **changes), rng, end_row), encoder
+    return objective(SOURCE, encoder, TRAIN, small(name, **changes), rng), encoder
 
 
 def weights_of(result: PretrainResult) -> np.ndarray:
@@ -72,7 +70,7 @@ def test_every_objective_name_has_an_objective():
 def test_an_encoder_beats_a_constant_on_planted_structure(name: ObjectiveName):
     errors = pretrain(SOURCE, WINDOWS, small(name)).errors
 
-    assert errors["encoder"] < 0.6 * errors.get("mean", errors.get("chance", np.nan))
+    assert errors["encoder"] < 0.6 * errors["mean"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,54 +90,6 @@ def test_no_objective_reads_a_row_after_the_last_window(name: ObjectiveName):
     assert results[0].errors == results[1].errors
 
 
-def test_leg_targets_worked_by_hand():
-    # 10 bars up, 8 down, 10 up: pivots at bars 10 and 18
-    steps = np.concatenate([np.full(11, 4.0), np.full(8, -4.0), np.full(12, 4.0)])
-    steps[0] = 0
-    close = 1000 + np.cumsum(steps)
-    opens = np.concatenate([close[:1], close[:-1]])
-    prices = np.column_stack([opens, np.maximum(opens, close), np.minimum(opens, close), close])
-    bars = MarketArrays.from_prices(prices, np.zeros(len(prices), int), TICK)
-    targets = leg_targets(replace(bars, atr=np.full(len(prices), 4.0, np.float32)), len(prices))
-
-    expected = [1.0, (close[10] - close[4]) / 4, np.log1p(6), np.log1p(8), np.log1p(8)]
-    assert np.allclose(targets[4], expected)
-    assert np.isnan(targets[10:]).all(axis=1).all()  # after the high only one more pivot is known
-    assert len(LEG_NAMES) == targets.shape[1]
-
-
-def test_legs_depend_on_bars_before_the_end_only():
-    end = 1000
-    changed = with_prices(BARS, np.arange(end, len(BARS.prices)), np.random.default_rng(1))
-    known = leg_targets(SOURCE, end)
-
-    assert np.array_equal(
-        known, leg_targets(replace(changed, features=SOURCE.features, atr=SOURCE.atr), end), equal_nan=True
-    )
-    assert np.isfinite(known).all(axis=1).mean() > 0.5
-    later = leg_targets(SOURCE, len(BARS.prices))[:end]
-    assert np.isfinite(later).sum() > np.isfinite(known).sum()
-
-
-def test_training_targets_use_no_bar_of_a_held_out_window():
-    objective, _ = made(NextLeg, "next_leg")
-    inside = int(TRAIN.max()) + WINDOW_BARS
-
-    assert np.array_equal(objective.leg_targets[:inside], leg_targets(SOURCE, inside), equal_nan=True)
-
-
-def test_a_window_is_cut_off_after_the_last_visible_bar():
-    objective, _ = made(NextLeg, "next_leg", mirror=False)
-    batch = objective.draw(TRAIN[:8], np.random.default_rng(3))
-    n_visible = batch.features.shape[1]
-    rows = view_rows(batch.bar0)[:, :n_visible]
-
-    assert n_visible < 126
-    assert np.array_equal(batch.features, SOURCE.features[rows])
-    targets = batch.targets * objective.scale + objective.center
-    assert np.allclose(targets, objective.leg_targets[rows[:, -1]], atol=1e-4)
-
-
 def test_the_targets_of_spans_are_their_features():
     objective, _ = made(SpanStructure, "span_structure", mirror=False)
     batch = objective.draw(TRAIN[:5], np.random.default_rng(1), cut=np.inf)
@@ -149,18 +99,6 @@ def test_the_targets_of_spans_are_their_features():
 
     assert len(start) == 5 * SPANS_A_WINDOW
     assert np.allclose(batch.targets * objective.scale + objective.center, measured, atol=1e-3)
-
-
-def test_both_views_hold_the_same_bar_and_stay_in_segment_and_period():
-    objective, _ = made(Contrastive, "contrastive", end_row=2000)
-    bar0 = TRAIN[TRAIN + WINDOW_BARS <= 2000]
-    batch = objective.draw(bar0, np.random.default_rng(2))
-    behind = bar0 + batch.onset[0]
-    other = behind - batch.onset[1]
-
-    assert (np.abs(other - bar0) <= MAX_SHIFT).all() and (other != bar0).any()
-    assert (other + WINDOW_BARS <= 2000).all()
-    assert not crossing_segments(other, BARS.segment).any()
 
 
 def test_states_before_a_span_are_the_last_one_and_the_mean_of_45():

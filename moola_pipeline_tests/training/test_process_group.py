@@ -16,7 +16,6 @@ from moola_pipeline_tests.made_bars import made_bars
 BARS = made_bars(16)
 SOURCE = BARS
 WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))
-SPLITTING: list[ObjectiveName] = [name for name, objective in OBJECTIVES.items() if objective.splits]
 
 
 def settings_of(name: ObjectiveName) -> PretrainSettings:
@@ -48,9 +47,7 @@ def test_a_single_process_is_the_main_one_and_sums_nothing():
 def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
     settings = settings_of(name)
     encoder = new_encoder(SOURCE, WINDOWS, settings)
-    objective = OBJECTIVES[name](
-        SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0), len(SOURCE.features)
-    )
+    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0))
     with torch.no_grad():
         for parameter in objective.decoder.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 10)
@@ -65,14 +62,13 @@ def loss_and_gradient(
     chosen = objective.choose(WINDOWS[:n], np.random.default_rng(7))
     dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
     loss = _own_loss(network["encoder"], objective, make_share(objective, chosen, group), dropout)  # pyright: ignore
-    if loss.requires_grad:
-        loss.backward()
+    loss.backward()
     return float(loss.detach()), [
         torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()
     ]
 
 
-@pytest.mark.parametrize("name", SPLITTING)
+@pytest.mark.parametrize("name", list(OBJECTIVES))
 @pytest.mark.parametrize(("size", "n"), [(2, 16), (3, 16), (5, 3)])
 def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(name: ObjectiveName, size: int, n: int):
     objective, network = objective_of(name)
@@ -88,7 +84,7 @@ def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(name: Obje
         torch.testing.assert_close(sum(parts_of_it), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", SPLITTING)
+@pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_a_process_without_a_share_draws_as_many_random_numbers_as_the_others(name: ObjectiveName):
     objective, network = objective_of(name)
     after = []
@@ -114,21 +110,11 @@ def test_making_part_of_a_choice_gives_that_part_of_the_batch(name: ObjectiveNam
 
 
 def test_making_a_batch_draws_no_random_numbers():
-    objective, _ = objective_of("contrastive")
+    objective, _ = objective_of("span_structure")
     chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
     one, other = (objective.tensors(objective.make(chosen)) for _ in range(2))
 
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def test_an_objective_that_contrasts_windows_needs_one_process():
-    with pytest.raises(BadInput) as refusal:
-        pretrain(SOURCE, WINDOWS, settings_of("contrastive"), group=ProcessGroup(0, 2))
-
-    assert str(refusal.value) == (
-        "contrastive contrasts all windows of a batch, so it needs one process, got 2. "
-        "Set processes to 1, or choose another objective."
-    )
 
 
 def test_more_processes_than_windows_in_a_batch_are_refused():

@@ -98,7 +98,6 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
-        end_row: int,
     ):
         self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         sample, size = rng.permutation(train)[:RIDGE_WINDOWS], settings.batch_windows

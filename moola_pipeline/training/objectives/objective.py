@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class BatchShare(Generic[Tensors]):
 
     Attributes:
         bar0: (B,) rows of bar 0 of the whole batch, in memory.
-        tensors: Inputs and targets of the share, on the device; None if the whole batch has no target.
+        tensors: Inputs and targets of the share, on the device.
         own: Slice of the share's targets in those of the whole batch.
         total: Number of targets of the whole batch.
         counts: False if the share is empty. `tensors` then hold the whole batch with loss weight 0,
@@ -50,7 +50,7 @@ class BatchShare(Generic[Tensors]):
     """
 
     bar0: np.ndarray
-    tensors: Tensors | None
+    tensors: Tensors
     own: slice
     total: int
     counts: bool = True
@@ -64,8 +64,6 @@ class Objective(ABC, Generic[Chosen, Batch, Tensors]):
     part of the windows, in any thread.
     """
 
-    splits: ClassVar[bool] = True
-    """Whether the error of a batch is a mean over its targets, so that processes can share a batch."""
     decoder: nn.Module
     """Predicts targets from encoder states; trained with the encoder, neither counted nor served."""
 
@@ -77,17 +75,15 @@ class Objective(ABC, Generic[Chosen, Batch, Tensors]):
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
-        end_row: int,
     ):
         """Fit scales and baselines, and initialize the decoder.
 
         Args:
-            market: The bar table; no row from `end_row` on is read.
+            market: The bar table.
             encoder: Gives the scale of the features.
             train: (n,) rows of bar 0 of the training windows.
             settings: Settings of pretraining.
             rng: Random generator.
-            end_row: The first row after the last window, held-out ones included.
         """
 
     @abstractmethod
@@ -104,7 +100,7 @@ class Objective(ABC, Generic[Chosen, Batch, Tensors]):
 
     @abstractmethod
     def error(self, encoder: Encoder, tensors: Tensors, dropout: StateDropout | None = None) -> Tensor:
-        """Mean error over the targets, a tensor on the encoder's device, without synchronizing."""
+        """Mean error over the targets, so that processes can share a batch, without synchronizing."""
 
     @abstractmethod
     def n_targets(self, chosen: Chosen) -> int:

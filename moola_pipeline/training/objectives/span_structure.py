@@ -84,7 +84,6 @@ class SpanStructure(Objective[SpanChoice, SpanBatch, SpanStructureTensors]):
         train: np.ndarray,
         settings: PretrainSettings,
         rng: np.random.Generator,
-        end_row: int,
     ):
         self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         self.center, self.scale = np.zeros(N_INPUTS, np.float32), np.ones(N_INPUTS, np.float32)
