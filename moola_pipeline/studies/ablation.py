@@ -18,7 +18,6 @@ from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.studies.ablation_folds import Fold, Part, StudyData, time_folds, validation_halves
 from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, PSEUDO_LABELS, SPARSE_BARS, Row
-from moola_pipeline.studies.recipe_changes import CHANGES, second_round
 from moola_pipeline.training.ablations import random_like
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import TrainingData
@@ -117,7 +116,7 @@ class AblationStore:
         row = training.row
         settings = row.settings.model_dump(mode="json", exclude={"seeds"})
         about = [self.data, PRETRAINING.model_dump(mode="json"), settings, row.objective, row.sparse]
-        about += [row.method, row.recipe, row.rounds, *training[1:]]
+        about += [row.method, *training[1:]]
         return self.folder / f"{digest_of(about)[:16]}.json"
 
     def encoder(self, fold: Fold, objective: ObjectiveName, device: str) -> Encoder:
@@ -210,16 +209,11 @@ def _trained(fold: Fold, training: Training, store: AblationStore, device: str) 
     if row.objective is None:
         encoder = random_like(encoder, seed)
     pseudo_labels = fold.pseudo_labels(seed, settings.distill_windows) if row.path == PSEUDO_LABELS else None
-    if row.recipe and pseudo_labels is not None:
-        pseudo_labels = CHANGES[row.recipe](fold, seed, pseudo_labels)
     rows = FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels)
-    results = [finetune(encoder, rows, settings, seed, device)]
-    for _ in range(1, row.rounds):
-        again = second_round(fold, seed, results[-1].classifier, settings.distill_windows)
-        results.append(finetune(encoder, replace(rows, pseudo_labels=again), settings, seed, device))
-    seconds = sum(entry["seconds"] for result in results for entry in result.history)
-    predictions = _predictions(fold, partial(read_spans, results[-1].classifier, market))
-    return predictions | {"seconds": seconds, "epochs": len(results[-1].history)}
+    result = finetune(encoder, rows, settings, seed, device)
+    seconds = sum(entry["seconds"] for entry in result.history)
+    predictions = _predictions(fold, partial(read_spans, result.classifier, market))
+    return predictions | {"seconds": seconds, "epochs": len(result.history)}
 
 
 def _fitted_trees(fold: Fold, training: Training) -> dict[str, Any]:

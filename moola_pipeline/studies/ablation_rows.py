@@ -27,8 +27,6 @@ class Row:
         objective: What the encoder is pretrained on; None: it has random weights.
         sparse: Whether only one bar in `SPARSE_BARS` keeps its features.
         method: Name of the `SpanMethod` in place of the network; empty: the network.
-        recipe: Name of the `recipe_changes.CHANGES` of the pseudo-labels; empty: none.
-        rounds: 2: a second network learns the pseudo-labels of the first.
     """
 
     name: str
@@ -37,8 +35,6 @@ class Row:
     objective: ObjectiveName | None = DEFAULT_OBJECTIVE
     sparse: bool = False
     method: str = ""
-    recipe: str = ""
-    rounds: int = 1
 
     @property
     def settings(self) -> FinetuneSettings:
@@ -68,12 +64,6 @@ ROWS = (
         {"measured_numbers": False},
         objective="span_structure",
     ),
-    Row("type taught by randomized trees alone", PSEUDO_LABELS, recipe="randomized_typer"),
-    Row("labeled windows among the unlabeled, 4 times", PSEUDO_LABELS, recipe="labels_4"),
-    Row("labeled windows among the unlabeled, 16 times", PSEUDO_LABELS, recipe="labels_16"),
-    Row("only the 75 % on which the teachers agree most", PSEUDO_LABELS, recipe="agreed"),
-    Row("a second round, taught by the network", PSEUDO_LABELS, rounds=2),
-    Row("judge ranks the proposals of a window, weight 1", PSEUDO_LABELS, {"listwise": 1.0}),
     Row(
         "16,000 unlabeled windows, 6 epochs", PSEUDO_LABELS, {"distill_windows": 16_000, "distill_epochs": 6}
     ),

@@ -147,27 +147,7 @@ def _losses(classifier: Classifier, batch: _DistillBatch, settings: FinetuneSett
     heads = _logits(classifier, batch, settings)
     expansion = _log_loss(heads.expansion, batch.expansion, settings)
     retracement = _log_loss(heads.retracement, batch.retracement, settings)
-    if settings.listwise:
-        expansion = expansion + settings.listwise * _listwise_loss(heads.expansion, batch)
     return torch.stack([expansion, retracement, torch.zeros_like(expansion)])
-
-
-def _listwise_loss(logits: torch.Tensor, batch: _DistillBatch) -> torch.Tensor:
-    """Cross entropy between the shares that teacher and student give the spans of a view, or none of them.
-
-    Source:
-        ListNet, top one: Cao et al. (2007), ICML.
-    """
-    row, n_views = batch.spans.window, len(batch.bar0)
-    taught = torch.logit(batch.expansion, eps=1e-3)
-
-    def log_shares(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # "none" has the logit 0
-        total = torch.ones(n_views, device=values.device).index_add(0, row, values.clamp(-15, 15).exp())
-        return values - total.log()[row], -total.log()
-
-    (shares, none), (taught_shares, taught_none) = log_shares(logits), log_shares(taught)
-    return -((taught_shares.exp() * shares).sum() + (taught_none.exp() * none).sum()) / n_views
 
 
 def _live_loss(classifier: Classifier, batch: _DistillBatch, settings: FinetuneSettings) -> torch.Tensor:

@@ -93,9 +93,6 @@ class FinetuneSettings(BaseModel):
     measured_numbers: bool = Field(
         default=True, description="give the heads the measured numbers of a span; false: encoder states only"
     )
-    listwise: float = Field(
-        default=0.0, ge=0, description="weight of the loss that ranks the proposals of a window"
-    )
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of each target replaced by 0.5"
     )

@@ -15,20 +15,12 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 N_TREES = 400
 QUICK_TREES = 150
-"""Randomized trees of a teacher that is fitted many times in one command."""
+"""Trees of a teacher that is fitted many times in one command."""
 N_BOOSTED = 2
-"""Boosted ensembles in each teacher; each draws other features."""
+"""Boosted ensembles of the live teacher; each draws other features."""
 # Any: the stubs of scikit-learn allow fewer values than its documentation.
 _JUDGING_TREES: dict[str, Any] = {"min_samples_leaf": 4, "max_features": 0.4}
-_JUDGING_BOOSTS: dict[str, Any] = {
-    "early_stopping": False,
-    "max_iter": 100,
-    "learning_rate": 0.05,
-    "max_leaf_nodes": 6,
-    "min_samples_leaf": 10,
-    "l2_regularization": 5,
-    "max_features": 0.4,
-}
+_TYPING_TREES: dict[str, Any] = {"min_samples_leaf": 2, "max_features": 0.4, "class_weight": "balanced"}
 _LIVE_BOOSTS: dict[str, Any] = {
     "early_stopping": False,
     "max_iter": 150,
@@ -37,17 +29,6 @@ _LIVE_BOOSTS: dict[str, Any] = {
     "min_samples_leaf": 40,
     "l2_regularization": 5,
     "max_features": 0.4,
-}
-_TYPING_TREES: dict[str, Any] = {"min_samples_leaf": 2, "max_features": 0.4, "class_weight": "balanced"}
-_TYPING_BOOSTS: dict[str, Any] = {
-    "early_stopping": False,
-    "max_iter": 60,
-    "learning_rate": 0.06,
-    "max_leaf_nodes": 5,
-    "min_samples_leaf": 8,
-    "l2_regularization": 3,
-    "max_features": 0.3,
-    "class_weight": "balanced",
 }
 
 
@@ -66,23 +47,19 @@ class LabeledInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Teacher:
-    """Mean probability of randomized and boosted trees for one target.
+    """Trees for one target: a forest of randomized ones, or for live mode boosted ones.
 
-    Live mode has many spans and uses boosted trees only: randomized ones take ten times as long and
-    are no better there. A quick teacher has randomized trees only.
+    Live mode has many spans: a forest takes ten times as long there and is no better. For whole windows
+    boosted trees beside the forest add nothing (`docs/findings.md`).
     """
 
-    randomized: _Probabilistic | None
-    boosted: tuple[_Probabilistic, ...]
+    ensembles: tuple[_Probabilistic, ...]
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
-        """P(1) of (n, d) inputs: (n,) float32; both kinds of trees have the same weight."""
-        if self.randomized is not None and not self.boosted:
-            return _positive(self.randomized, inputs).astype(np.float32)
-        boosted = np.mean([_positive(trees, inputs) for trees in self.boosted], axis=0)
-        if self.randomized is None:
-            return boosted.astype(np.float32)
-        return ((_positive(self.randomized, inputs) + boosted) / 2).astype(np.float32)
+        """P(1) of (n, d) inputs, the mean of the ensembles: (n,) float32."""
+        with threadpool_limits(1, user_api="openmp"):
+            each = [trees.predict_proba(inputs)[:, 1] for trees in self.ensembles]
+        return np.mean(each, axis=0).astype(np.float32)
 
 
 def fit_judge(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
@@ -91,12 +68,12 @@ def fit_judge(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
     Args:
         known: Proposals in labeled windows; 1 if one matches a labeled expansion.
         seed: Seed of the trees.
-        quick: Fit fewer trees, randomized ones only: a tenth of the time.
+        quick: Fit fewer trees: less than half of the time.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_teacher(known, _JUDGING_TREES, None if quick else _JUDGING_BOOSTS, seed)
+    return _fit_forest(known, _JUDGING_TREES, seed, quick)
 
 
 def fit_typer(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
@@ -105,12 +82,12 @@ def fit_typer(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
     Args:
         known: Labeled expansions, features of the bars before them.
         seed: Seed of the trees.
-        quick: Fit fewer trees, randomized ones only: a tenth of the time.
+        quick: Fit fewer trees: less than half of the time.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_teacher(known, _TYPING_TREES, None if quick else _TYPING_BOOSTS, seed)
+    return _fit_forest(known, _TYPING_TREES, seed, quick)
 
 
 def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
@@ -124,35 +101,23 @@ def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
         ValueError: If all targets are the same.
     """
     _require_both(known)
-    return Teacher(None, _fit_boosted(known, _LIVE_BOOSTS, seed))
-
-
-def _fit_teacher(
-    known: LabeledInputs, trees: dict[str, Any], boosts: dict[str, Any] | None, seed: int
-) -> Teacher:
-    _require_both(known)
-    n_trees = QUICK_TREES if boosts is None else N_TREES
-    randomized = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **trees)
-    boosted = () if boosts is None else _fit_boosted(known, boosts, seed)
-    return Teacher(randomized.fit(known.inputs, known.target), boosted)
-
-
-def _fit_boosted(known: LabeledInputs, boosts: dict[str, Any], seed: int) -> tuple[_Probabilistic, ...]:
-    models = (HistGradientBoostingClassifier(random_state=seed + i, **boosts) for i in range(N_BOOSTED))
+    models = (HistGradientBoostingClassifier(random_state=seed + i, **_LIVE_BOOSTS) for i in range(N_BOOSTED))
     # Its threads wait actively: beside another training, two take twice as long as one.
     with threadpool_limits(1, user_api="openmp"):
-        return tuple(model.fit(known.inputs, known.target) for model in models)
+        return Teacher(tuple(model.fit(known.inputs, known.target) for model in models))
+
+
+def _fit_forest(known: LabeledInputs, settings: dict[str, Any], seed: int, quick: bool) -> Teacher:
+    _require_both(known)
+    n_trees = QUICK_TREES if quick else N_TREES
+    forest = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **settings)
+    return Teacher((forest.fit(known.inputs, known.target),))
 
 
 def _require_both(known: LabeledInputs) -> None:
     targets = np.unique(known.target).tolist()
     if len(targets) != 2:
         raise ValueError(f"a teacher needs spans with target 0 and with target 1, got {targets}")
-
-
-def _positive(trees: _Probabilistic, inputs: np.ndarray) -> np.ndarray:
-    with threadpool_limits(1, user_api="openmp"):
-        return trees.predict_proba(inputs)[:, 1]
 
 
 def teacher_features(

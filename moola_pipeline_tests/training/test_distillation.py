@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.models.classifier import SpanTensors
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_inference import read_spans
-from moola_pipeline.training.distillation import DISTILL_TASKS, _DistillBatch, _listwise_loss
+from moola_pipeline.training.distillation import DISTILL_TASKS
 from moola_pipeline.training.finetune import FinetuneResult, FinetuneRows, finetune
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings
@@ -60,23 +59,6 @@ def result(
 
 def weights_of(network: torch.nn.Module) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in network.state_dict().values()])
-
-
-def test_the_listwise_loss_is_least_where_the_student_gives_the_teacher_s_shares():
-    """Two views of two and one spans; a share is the odds over 1 and all odds of its view."""
-    taught, window = torch.tensor([0.2, 0.7, 0.4]), torch.tensor([0, 0, 1])
-    spans = SpanTensors(window, window, window, torch.zeros(3, 1))
-    batch = _DistillBatch(np.array([5, 9]), torch.zeros(2, 1, 1), spans, taught, taught)
-    logits = torch.logit(taught).requires_grad_()
-    least = _listwise_loss(logits, batch)
-    least.backward()
-    odds = taught / (1 - taught)
-    totals = 1 + np.array([odds[0] + odds[1], odds[2]])
-    shares = [odds[0] / totals[0], odds[1] / totals[0], 1 / totals[0], odds[2] / totals[1], 1 / totals[1]]
-    assert least.item() == pytest.approx(-sum(float(it) * np.log(float(it)) for it in shares) / 2, abs=1e-5)
-    assert logits.grad is not None and torch.allclose(logits.grad, torch.zeros(3), atol=1e-6)
-    swapped = torch.logit(taught[[1, 0, 2]])
-    assert _listwise_loss(swapped, batch) > least + 0.1
 
 
 @pytest.mark.parametrize("fit", [fit_judge, fit_typer, fit_live_judge])

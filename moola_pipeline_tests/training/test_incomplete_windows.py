@@ -38,8 +38,7 @@ WITHOUT_REST = 4
 @pytest.fixture(autouse=True)
 def quick_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teachers, "N_TREES", 20)
-    for boosts in (teachers._JUDGING_BOOSTS, teachers._LIVE_BOOSTS, teachers._TYPING_BOOSTS):
-        monkeypatch.setitem(boosts, "max_iter", 5)
+    monkeypatch.setitem(teachers._LIVE_BOOSTS, "max_iter", 5)
 
 
 def some_incomplete(windows: LabeledWindows) -> LabeledWindows:
