@@ -1,16 +1,15 @@
 """Profiles: named settings of every stage."""
 
 from datetime import date
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.bars.simulated import FULL_SETTINGS, SMOKE_SETTINGS, SimulationSettings
 from moola_pipeline.labels.splits import SplitSettings
-from moola_pipeline.training.settings import FinetuneSettings, ObjectiveName, PretrainSettings
+from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 
 ProfileName = Literal["auto", "smoke", "demo", "full", "study"]
-OBJECTIVE_NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 
 class ReportSettings(BaseModel):
@@ -33,17 +32,16 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objectives: tuple[ObjectiveName, ...] = Field(default=OBJECTIVE_NAMES, min_length=1)
     counts: tuple[int, ...] = Field(
         default=(22, 44, 87, 174), min_length=1, description="numbers of labeled expansions, increasing"
     )
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     distill_seeds: tuple[int, ...] = Field(
         default=(0, 1),
-        description="seeds of the distilled network from each encoder, all labels; empty: none",
+        description="seeds of the distilled network from the pretrained encoder, all labels; empty: none",
     )
     encoder_seeds: int = Field(
-        default=2, ge=1, description="encoders of each objective; the seeds alternate between them"
+        default=2, ge=1, description="pretrained encoders; the seeds alternate between them"
     )
     label_steps: int = Field(default=160, ge=1, description="training steps on labels, equal for all counts")
     frozen_share: float = Field(

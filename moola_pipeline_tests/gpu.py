@@ -28,10 +28,9 @@ from moola_pipeline.training.batches import batches
 from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.device import precision_on, set_precision
 from moola_pipeline.training.distillation import distill
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
-from moola_pipeline.training.objectives.objective import BatchShare, StateDropout
+from moola_pipeline.training.hidden_blocks import HiddenBlocks, StateDropout
 from moola_pipeline.training.pretrain import PretrainResult, new_encoder, new_optimizer, pretrain
-from moola_pipeline.training.pretraining_loop import prefetched_batches, train_epoch
+from moola_pipeline.training.pretraining_loop import BatchShare, prefetched_batches, train_epoch
 from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline.training.supervised_loop import Student, SupervisedLoop, WeightAveraging
 from moola_pipeline.windows.dense import pretraining_windows
@@ -147,15 +146,15 @@ def steps_that_wait(source: MarketArrays, windows: np.ndarray, device: str) -> F
         return Figure(name, None, note=NO_WAITS)
     rng = np.random.default_rng(0)
     encoder = new_encoder(source, windows, settings)
-    objective = HiddenBlocks(source, encoder, windows, settings, rng)
-    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
+    task = HiddenBlocks(source, encoder, windows, settings, rng)
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
     waited, note = 0, 'under torch.cuda.set_sync_debug_mode("error")'
     for wrap in (iter, raise_on_wait):  # first warm up
-        stream = prefetched_batches(objective, windows, settings.batch_windows, rng)
+        stream = prefetched_batches(task, windows, settings.batch_windows, rng)
         try:
-            train_epoch(encoder, objective, optimizer, wrap(stream), dropout)
+            train_epoch(encoder, task, optimizer, wrap(stream), dropout)
         except RuntimeError as fault:
             waited, note = 1, str(fault).splitlines()[0]
     return Figure(name, waited, "", "0", waited == 0, note)

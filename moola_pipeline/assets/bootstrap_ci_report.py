@@ -216,9 +216,7 @@ def _details(
     test_set, is_tested = inputs.test_set, len(inputs.folds) == 1
     (folder, run, about), market = report, stage.market
     details = sections.details_of(test_set, scored.model, facts["served"], inputs.folds, inputs.labels, rng)
-    curve = sections.study_learning_curve(
-        market.home.studies / market.name, stage.data_digests, facts["encoder"]["settings"]
-    )
+    curve = sections.study_learning_curve(market.home.studies / market.name, stage.data_digests)
     was_built_in = partial(made_in, context.instance, _NAME, market.name)
     before = sections.previous_run(folder / "report.json", run, about, was_built_in)
     budgets = sections.alarm_budget_rows(scored.budgets)

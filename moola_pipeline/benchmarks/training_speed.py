@@ -20,8 +20,7 @@ from moola_pipeline.benchmarks.batch_speed import (
     seconds_in_turns,
 )
 from moola_pipeline.benchmarks.finetune_speed import measure_distillation, measure_labels
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks
-from moola_pipeline.training.objectives.objective import StateDropout
+from moola_pipeline.training.hidden_blocks import HiddenBatch, HiddenBlocks, StateDropout
 from moola_pipeline.training.pretrain import new_encoder, new_optimizer
 from moola_pipeline.training.pretraining_loop import batches_in_order, prefetched_batches, train_epoch
 from moola_pipeline.training.settings import PretrainSettings
@@ -64,15 +63,15 @@ class TrainingSpeed(NamedTuple):
 class _Windows(Dataset):
     """A plain Dataset: hides bars and recomputes features window by window."""
 
-    def __init__(self, objective: HiddenBlocks, bar0: np.ndarray):
-        self.objective, self.bar0 = objective, bar0
+    def __init__(self, task: HiddenBlocks, bar0: np.ndarray):
+        self.task, self.bar0 = task, bar0
 
     def __len__(self) -> int:
         return len(self.bar0)
 
     def __getitem__(self, i: int) -> HiddenBatch:
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
-        return self.objective.draw(self.bar0[i : i + 1], rng)
+        return self.task.draw(self.bar0[i : i + 1], rng)
 
 
 def measure_training(
@@ -115,31 +114,31 @@ def _pretraining_at(
     settings = PretrainSettings(batch_windows=size)
     rng = np.random.default_rng(0)
     encoder = new_encoder(market, windows, settings)
-    objective = HiddenBlocks(market, encoder, windows, settings, rng)
-    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
+    task = HiddenBlocks(market, encoder, windows, settings, rng)
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder}).to(device)
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(0))
     drawn = rng.choice(windows, steps * size)
     few = drawn[: min(steps, LOADER_STEPS) * size]
-    prepared = list(batches_in_order(objective, drawn, size, rng))
+    prepared = list(batches_in_order(task, drawn, size, rng))
 
     def loop(batches: Iterator[Any]) -> None:
-        train_epoch(encoder, objective, optimizer, batches, dropout)
+        train_epoch(encoder, task, optimizer, batches, dropout)
 
     def bare() -> None:
-        learn(optimizer, prepared, lambda batch: objective.error(encoder, batch.tensors, dropout))
+        learn(optimizer, prepared, lambda batch: task.error(encoder, batch.tensors, dropout))
 
-    ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(objective, drawn, size, rng))}
+    ways = {"bare": bare, "loop": lambda: loop(prefetched_batches(task, drawn, size, rng))}
     for workers in LOADER_WORKERS:
-        ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(objective, few, size, workers))
+        ways[f"loader {workers}"] = lambda workers=workers: loop(_loaded(task, few, size, workers))
     bare()  # warm up
     seconds = seconds_in_turns(ways, device)
     loaders = {workers: seconds[f"loader {workers}"] / (len(few) / size) for workers in LOADER_WORKERS}
     return BatchSpeed(size, size, seconds["bare"] / steps, seconds["loop"] / steps, loaders)
 
 
-def _loaded(objective: HiddenBlocks, bar0: np.ndarray, size: int, workers: int) -> Iterator[HiddenBatch]:
-    return iter(DataLoader(_Windows(objective, bar0), size, num_workers=workers, collate_fn=joined))
+def _loaded(task: HiddenBlocks, bar0: np.ndarray, size: int, workers: int) -> Iterator[HiddenBatch]:
+    return iter(DataLoader(_Windows(task, bar0), size, num_workers=workers, collate_fn=joined))
 
 
 def joined(windows: list[HiddenBatch]) -> HiddenBatch:

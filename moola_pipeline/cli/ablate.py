@@ -42,7 +42,7 @@ TRAINING_CODE = ("training/pretrain.py", "training/finetune.py", "training/thres
 @click.option(
     "--encoders",
     is_flag=True,
-    help="Show instead what each encoder knows of the numbers that the heads read.",
+    help="Show instead what the encoder knows of the numbers that the heads read.",
 )
 @click.option("--kept", "only_finished", is_flag=True, help="Train nothing; show the finished trainings.")
 @json_option
@@ -172,18 +172,15 @@ def _rows(names: tuple[str, ...], path: str | None) -> list[Any]:
 def _show_encoders(
     instrument: "InstrumentData", data: "StudyData", store: "AblationStore", as_json: bool
 ) -> None:
-    """What the encoder of each objective, and one with random weights, knows of the measured numbers."""
-    from moola_pipeline.settings import OBJECTIVE_NAMES
+    """What the pretrained encoder, and one with random weights, know of the measured numbers."""
     from moola_pipeline.studies.ablation_folds import whole_training
     from moola_pipeline.studies.read_back import N_WINDOWS, read_back, read_back_lines
     from moola_pipeline.training.ablations import random_like
 
-    whole, encoders = whole_training(data), {}
-    for objective in OBJECTIVE_NAMES:
-        _show_progress(f"pretraining on {objective.replace('_', ' ')}")
-        encoders[objective.replace("_", " ")] = store.encoder(whole, objective, "cpu")
-    encoders = {"random weights": random_like(next(iter(encoders.values())), 0), **encoders}
-    rows = read_back(whole, encoders)
+    whole = whole_training(data)
+    _show_progress("pretraining")
+    pretrained = store.encoder(whole, "cpu")
+    rows = read_back(whole, {"random weights": random_like(pretrained, 0), "pretrained": pretrained})
     about = f"proposed spans of {N_WINDOWS:,} unlabeled windows, the last fifth in time predicted"
     facts = {"simulated": instrument.simulated, "encoders": [row._asdict() for row in rows]}
     emit(facts, [*read_back_lines(rows), "", about + _simulated(instrument)], as_json)

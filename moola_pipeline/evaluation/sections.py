@@ -235,18 +235,15 @@ def previous_run(
     )
 
 
-def study_learning_curve(
-    folder: Path, data_digests: Mapping[str, str], encoder: Mapping[str, Any]
-) -> list[LearningPoint]:
+def study_learning_curve(folder: Path, data_digests: Mapping[str, str]) -> list[LearningPoint]:
     """The learning curve of the last study, if it used these bars and labels.
 
     Args:
         folder: Folder of the market's studies.
         data_digests: Digests of the market's data.
-        encoder: Settings of the model's encoder; the curve is that of its objective.
     """
     study = read_study(folder)
-    return learning_curve(study, encoder["objective"]) if study and fits(study, data_digests) else []
+    return learning_curve(study) if study and fits(study, data_digests) else []
 
 
 def loss_curves(facts: dict[str, Any]) -> LossCurves:

@@ -12,8 +12,8 @@ FORMAT = 1
 MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
-NOISY_STUDENT = "noisy_student"
-"""The arm without pretraining: random encoder weights, distilled from teachers of the same labels."""
+PRETRAINED, NOISY_STUDENT = "pretrained", "noisy_student"
+"""The noisy student is not pretrained: random encoder weights, distilled from teachers of the same labels."""
 COLUMNS = {
     "probe_type_f1": "probe F1",
     "probe_log_loss": "probe loss",
@@ -31,7 +31,7 @@ class StudyRow(_StudyPart):
     """One arm at one number of labels.
 
     Attributes:
-        arm: How the encoder was pretrained.
+        arm: How the encoder was made.
         distilled: Whether the network was distilled from teachers before fine-tuning.
         count: Requested number of labeled expansions.
         seeds: Training seeds; scores are their means.
@@ -99,14 +99,14 @@ def fits(study: StudyResults, digests: Mapping[str, str]) -> bool:
     return all(digests.get(name) == digest for name, digest in study.digests.items())
 
 
-def learning_curve(study: StudyResults, arm: str) -> list[LearningPoint]:
-    """Validation type F1 by number of labels, with an encoder of `arm` and from scratch."""
+def learning_curve(study: StudyResults) -> list[LearningPoint]:
+    """Validation type F1 by number of labels, with a pretrained encoder and from scratch."""
 
     def by_count(name: str) -> dict[int, Score]:
         rows = (row for row in study.rows if row.arm == name and not row.distilled)
         return {row.count: row.scores["type_f1_macro"] for row in rows}
 
-    pretrained, scratch = by_count(arm), by_count("scratch")
+    pretrained, scratch = by_count(PRETRAINED), by_count("scratch")
     return [
         LearningPoint(n_labels=count, pretrained=score, scratch=scratch.get(count))
         for count, score in sorted(pretrained.items())

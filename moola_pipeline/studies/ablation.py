@@ -17,14 +17,14 @@ from moola_pipeline.models.span_inference import SpanLogits, read_spans
 from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.checksums import read_checksummed, write_checksummed
 from moola_pipeline.studies.ablation_folds import Fold, Part, StudyData, time_folds, validation_halves
-from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, PSEUDO_LABELS, SPARSE_BARS, Row
+from moola_pipeline.studies.ablation_rows import PSEUDO_LABELS, SPARSE_BARS, Row
 from moola_pipeline.training.ablations import random_like
 from moola_pipeline.training.checkpoints import digest_of
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.training.parallel import all_in_parallel
 from moola_pipeline.training.pretrain import pretrain
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.training.thresholds import fit_thresholds
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
@@ -115,19 +115,18 @@ class AblationStore:
         """The file of one training."""
         row = training.row
         settings = row.settings.model_dump(mode="json", exclude={"seeds"})
-        about = [self.data, PRETRAINING.model_dump(mode="json"), settings, row.objective, row.sparse]
+        about = [self.data, PRETRAINING.model_dump(mode="json"), settings, row.pretrained, row.sparse]
         about += [row.method, *training[1:]]
         return self.folder / f"{digest_of(about)[:16]}.json"
 
-    def encoder(self, fold: Fold, objective: ObjectiveName, device: str) -> Encoder:
-        """The encoder pretrained on an objective, away from the fold's scored windows."""
-        settings = PRETRAINING.model_copy(update={"objective": objective})
+    def encoder(self, fold: Fold, device: str) -> Encoder:
+        """The encoder pretrained away from the fold's scored windows."""
         windows = fold.pretraining_windows()
-        about = [self.data, settings.model_dump(mode="json"), windows]
+        about = [self.data, PRETRAINING.model_dump(mode="json"), windows]
         folder = self.folder / f"encoder-{digest_of(about)[:16]}"
         with locked(folder):  # two folds may have the same windows
             if not (folder / "config.json").is_file():
-                result = pretrain(fold.market, windows, settings, device)
+                result = pretrain(fold.market, windows, PRETRAINING, device)
                 save_encoder(folder, result.encoder, {"errors": result.errors})
         return load_encoder(folder)[0]
 
@@ -205,8 +204,8 @@ def _trained(fold: Fold, training: Training, store: AblationStore, device: str) 
         return _fitted_trees(fold, training)
     row, seed, settings = training.row, training.seed, training.row.settings
     market = _sparse(fold.market) if row.sparse else fold.market
-    encoder = store.encoder(fold, row.objective or DEFAULT_OBJECTIVE, device)
-    if row.objective is None:
+    encoder = store.encoder(fold, device)
+    if not row.pretrained:
         encoder = random_like(encoder, seed)
     pseudo_labels = fold.pseudo_labels(seed, settings.distill_windows) if row.path == PSEUDO_LABELS else None
     rows = FinetuneRows(market, fold.train.rows, fold.validation.rows, pseudo_labels)

@@ -4,13 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from moola_pipeline.evaluation.span_methods import EXTRA_TREES, LOGISTIC, TEACHERS
-from moola_pipeline.training.settings import FinetuneSettings, ObjectiveName
+from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 Path = Literal["pseudo_labels", "labels"]
 PSEUDO_LABELS, LABELS = "pseudo_labels", "labels"
 DEMO_WINDOWS = 4_000
-DEFAULT_OBJECTIVE: ObjectiveName = "hidden_blocks"
 SPARSE_BARS = WINDOW_BARS
 """In the density row, one bar in so many keeps its features, as in an earlier version of the project."""
 
@@ -24,7 +23,7 @@ class Row:
         path: pseudo_labels: the default path, whose judge and typer are distilled and then frozen.
             labels: training on labels only, for settings of the supervised stage.
         changes: Of `FinetuneSettings`.
-        objective: What the encoder is pretrained on; None: it has random weights.
+        pretrained: Whether the encoder is; else it has random weights.
         sparse: Whether only one bar in `SPARSE_BARS` keeps its features.
         method: Name of the `SpanMethod` in place of the network; empty: the network.
     """
@@ -32,7 +31,7 @@ class Row:
     name: str
     path: Path
     changes: dict[str, Any] = field(default_factory=dict)
-    objective: ObjectiveName | None = DEFAULT_OBJECTIVE
+    pretrained: bool = True
     sparse: bool = False
     method: str = ""
 
@@ -46,23 +45,16 @@ class Row:
 DEFAULT = "the default"
 ROWS = (
     Row(DEFAULT, PSEUDO_LABELS),
-    Row("no pretraining: random weights", PSEUDO_LABELS, objective=None),
+    Row("no pretraining: random weights", PSEUDO_LABELS, pretrained=False),
     Row("the teachers themselves", PSEUDO_LABELS, method=TEACHERS),
     Row("ExtraTrees on the heads' numbers", PSEUDO_LABELS, method=EXTRA_TREES),
     Row("logistic regression on the heads' numbers", PSEUDO_LABELS, method=LOGISTIC),
-    Row("pretrained on span structure", PSEUDO_LABELS, objective="span_structure"),
     Row("heads without measured numbers", PSEUDO_LABELS, {"measured_numbers": False}),
     Row(
         "heads without measured numbers, random weights",
         PSEUDO_LABELS,
         {"measured_numbers": False},
-        objective=None,
-    ),
-    Row(
-        "heads without measured numbers, span structure",
-        PSEUDO_LABELS,
-        {"measured_numbers": False},
-        objective="span_structure",
+        pretrained=False,
     ),
     Row(
         "16,000 unlabeled windows, 6 epochs", PSEUDO_LABELS, {"distill_windows": 16_000, "distill_epochs": 6}
@@ -79,7 +71,7 @@ ROWS = (
     Row("biases at 0, not at the prior", PSEUDO_LABELS, {"prior_bias": False}),
     Row("distilled judge and typer not frozen", PSEUDO_LABELS, {"distill_freeze": False}),
     Row(DEFAULT, LABELS),
-    Row("no pretraining: random weights", LABELS, objective=None),
+    Row("no pretraining: random weights", LABELS, pretrained=False),
     Row("tasks weighted equally, not by uncertainty", LABELS, {"uncertainty_weights": False}),
     Row("rows drawn uniformly, not balanced by kind", LABELS, {"balanced": False}),
     Row("biases at 0, not at the prior", LABELS, {"prior_bias": False}),

@@ -18,10 +18,10 @@ from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.report.study_results import NOISY_STUDENT
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.label_draws import nested_subset
+from moola_pipeline.studies.read_back import states_before
 from moola_pipeline.studies.store import Cell
 from moola_pipeline.training.examples import Examples, TrainingData, make_examples
 from moola_pipeline.training.finetune import FinetuneRows, finetune
-from moola_pipeline.training.objectives.objective import states_before
 from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import PseudoLabels, make_pseudo_labels
 from moola_pipeline.training.settings import FinetuneSettings

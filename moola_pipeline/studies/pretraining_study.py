@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from moola_pipeline.models.encoder import Encoder, initialize
-from moola_pipeline.report.study_results import NOISY_STUDENT
+from moola_pipeline.report.study_results import NOISY_STUDENT, PRETRAINED
 from moola_pipeline.settings import StudySettings
 from moola_pipeline.studies.cell_runs import MEASURED, LabelSubset, measured_numbers_cell, run_cell
 from moola_pipeline.studies.store import Cell, Store, content_key
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.pretrain import pretrain
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.settings import PretrainSettings
 
 SCRATCH, STUDENT = "scratch", NOISY_STUDENT
 
@@ -75,11 +75,10 @@ def planned(settings: StudySettings) -> list[CellPlan]:
     counts = settings.counts
     work = []
     for seed in settings.seeds:
-        arms = ((SCRATCH, False), *((name, False) for name in settings.objectives))
-        arms = (*arms, (MEASURED, False), (STUDENT, True))
+        arms = ((SCRATCH, False), (PRETRAINED, False), (MEASURED, False), (STUDENT, True))
         work += [CellPlan(arm, distilled, count, seed) for count in counts for arm, distilled in arms]
         if seed in settings.distill_seeds:
-            work += [CellPlan(name, True, counts[-1], seed) for name in settings.objectives]
+            work.append(CellPlan(PRETRAINED, True, counts[-1], seed))
     return work
 
 
@@ -91,7 +90,7 @@ class Study:
         data: Bars and labels.
         windows: (n,) rows of bar 0 of the unlabeled training windows.
         store: Cache of results.
-        settings: The compared objectives, counts and seeds.
+        settings: The compared counts and seeds.
         origin: Digests of data and code.
         device: Where networks run.
     """
@@ -117,14 +116,14 @@ class Study:
             on_seed: Called with all cells so far when a seed is complete.
         """
         work = planned(self.settings)
-        progress = Progress(len(work) + len(self.settings.seeds) * len(self.settings.objectives))
+        progress = Progress(len(work) + len(self.settings.seeds))
         cells: list[Cell] = []
         encoders: dict[str, Encoder] = {}
         subset: LabelSubset | None = None
         for seed, plans in _by_seed(work):
             missing = [plan for plan in plans if self.store.cell(self.cell_key(plan)) is None]
-            progress.done += 0 if missing else len(self.settings.objectives)
-            encoders = dict(self._encoders(seed, progress, on_progress)) if missing else {}
+            progress.done += not missing
+            encoders = self._encoders(seed, progress, on_progress) if missing else {}
             for plan in plans:
                 key = self.cell_key(plan)
                 cell = self.store.cell(key)
@@ -154,8 +153,8 @@ class Study:
             "steps": [settings.label_steps, settings.frozen_share, settings.probe_strength],
             "finetune": settings.finetune.model_dump(mode="json"),
         }
-        if work.arm in settings.objectives:
-            facts["encoder"] = self.encoder_key(self._pretraining(work.arm, work.seed))
+        if work.arm == PRETRAINED:
+            facts["encoder"] = self.encoder_key(self._pretraining(work.seed))
         facts["steps"].append(settings.encoder_seeds)
         return content_key(facts)
 
@@ -165,35 +164,29 @@ class Study:
         facts = {"bars": self.origin.bars, "code": code, "pretrain": settings.model_dump(mode="json")}
         return content_key(facts)
 
-    def _pretraining(self, objective: ObjectiveName | str, seed: int) -> PretrainSettings:
-        """Settings of an encoder; the study's seeds share `encoder_seeds` encoders per objective."""
-        encoder_seed = seed % self.settings.encoder_seeds
-        return self.settings.pretrain.model_copy(update={"objective": objective, "seed": encoder_seed})
+    def _pretraining(self, seed: int) -> PretrainSettings:
+        """Settings of an encoder; the study's seeds share `encoder_seeds` encoders."""
+        return self.settings.pretrain.model_copy(update={"seed": seed % self.settings.encoder_seeds})
 
     def _encoders(
         self, seed: int, progress: Progress, on_progress: Callable[[Progress, str], None]
-    ) -> Iterator[tuple[str, Encoder]]:
-        """The encoder of every objective, pretrained if missing; and one with random weights."""
-        fresh = None
-        for name in self.settings.objectives:
-            settings = self._pretraining(name, seed)
-            key = self.encoder_key(settings)
-            saved = self.store.encoder(key)
-            if saved is None:
-                started = time.perf_counter()
-                result = pretrain(self.data.market, self.windows, settings, self.device)
-                facts = {"errors": result.errors, "settings": settings.model_dump(mode="json")}
-                self.store.save_encoder(key, result.encoder, facts | {"last_row": result.last_row})
-                saved = result.encoder, facts
-                progress.note_seconds("encoder", time.perf_counter() - started)
-            progress.done += 1
-            on_progress(progress, f"encoder {name}, seed {seed}")
-            yield name, saved[0]
-            fresh = fresh or copy.deepcopy(saved[0])
-        if fresh is not None:
-            # the same initial weights as for every objective
-            initialize(fresh, seed % self.settings.encoder_seeds)
-            yield SCRATCH, fresh
+    ) -> dict[str, Encoder]:
+        """The pretrained encoder, trained if missing, and one with random weights."""
+        settings = self._pretraining(seed)
+        key = self.encoder_key(settings)
+        saved = self.store.encoder(key)
+        if saved is None:
+            started = time.perf_counter()
+            result = pretrain(self.data.market, self.windows, settings, self.device)
+            facts = {"errors": result.errors, "settings": settings.model_dump(mode="json")}
+            self.store.save_encoder(key, result.encoder, facts | {"last_row": result.last_row})
+            saved = result.encoder, facts
+            progress.note_seconds("encoder", time.perf_counter() - started)
+        progress.done += 1
+        on_progress(progress, f"encoder, seed {seed}")
+        scratch = copy.deepcopy(saved[0])
+        initialize(scratch, settings.seed)  # the weights that pretraining began with
+        return {PRETRAINED: saved[0], SCRATCH: scratch}
 
     def _computed(self, plan: CellPlan, subset: LabelSubset, encoders: Mapping[str, Encoder]) -> Cell:
         if plan.arm == MEASURED:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.span_proposer import propose
 from moola_pipeline.studies.ablation_folds import Fold
 from moola_pipeline.training.imputation import fit_ridge
-from moola_pipeline.training.objectives.objective import mean_states, states_before
+from moola_pipeline.windows.context import BARS_BEFORE_START
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import (
     BEFORE_NAMES,
@@ -115,6 +116,27 @@ def _states(market: MarketArrays, bar0: np.ndarray, spans: Spans, encoder: Encod
             inside = mean_states(states, row, onset, last + 1)
             parts.append(torch.cat([states_before(states, row, onset), inside, states[row, last]], dim=1))
     return torch.cat(parts).numpy()
+
+
+def states_before(states: Tensor, row: Tensor, onset: Tensor) -> Tensor:
+    """Encoder states before a span: of the bar before it, and the mean of 45 bars, as in `Classifier`.
+
+    Args:
+        states: (B, T, 2H).
+        row: (n,) index in the batch.
+        onset: (n,) first bar of the span, counted in the view, > 0.
+
+    Returns:
+        (n, 4H).
+    """
+    first = (onset - BARS_BEFORE_START).clamp_min(0)
+    return torch.cat([states[row, onset - 1], mean_states(states, row, first, onset)], dim=1)
+
+
+def mean_states(states: Tensor, row: Tensor, first: Tensor, stop: Tensor) -> Tensor:
+    """Mean of the states of bars first..stop-1: (n, 2H); arguments as in `states_before`."""
+    sums = torch.cat([torch.zeros_like(states[:, :1]), states.cumsum(dim=1)], dim=1)
+    return (sums[row, stop] - sums[row, first]) / (stop - first)[:, None]
 
 
 def read_back_lines(rows: list[ReadBack]) -> list[str]:

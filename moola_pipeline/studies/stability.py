@@ -13,7 +13,7 @@ from moola_pipeline.plotting import BLUE, GRID, ORANGE, house_style, picture_fil
 from moola_pipeline.storage.checksums import write_checksummed
 from moola_pipeline.studies.ablation import AblationStore, Training, cached_training
 from moola_pipeline.studies.ablation_folds import StudyData, whole_training
-from moola_pipeline.studies.ablation_rows import DEFAULT_OBJECTIVE, ROWS
+from moola_pipeline.studies.ablation_rows import ROWS
 from moola_pipeline.training.finetune import FinetuneRows, finetune
 from moola_pipeline.windows.window_geometry import UNTYPED
 
@@ -67,7 +67,7 @@ def run_seeds(
             on_training(f"seed {seed}")
             market, settings = data.market, row.settings
             result = finetune(
-                store.encoder(whole, DEFAULT_OBJECTIVE, device),
+                store.encoder(whole, device),
                 FinetuneRows(
                     market,
                     whole.train.rows,

@@ -24,7 +24,7 @@ class Cell(BaseModel):
     """Predictions on the validation windows by a network trained in one way on one subset of labels.
 
     Attributes:
-        arm: Way the encoder was made: an objective, scratch, ...
+        arm: Way the encoder was made: pretrained, scratch, ...
         distilled: Whether it learned from pseudo-labels before labels.
         count: Planned number of labels.
         n_labels, n_windows: Labeled expansions and windows of the subset.

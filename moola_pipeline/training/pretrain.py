@@ -1,4 +1,4 @@
-"""Pretraining: train the encoder on a self-supervised objective."""
+"""Pretraining: train the encoder to reconstruct hidden bars."""
 
 import copy
 import time
@@ -19,9 +19,7 @@ from moola_pipeline.training.checkpoints import (
     TorchGenerator,
 )
 from moola_pipeline.training.device import precision_on
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
-from moola_pipeline.training.objectives.objective import Objective, StateDropout
-from moola_pipeline.training.objectives.span_structure import SpanStructure
+from moola_pipeline.training.hidden_blocks import HiddenBlocks, HiddenChoice, StateDropout
 from moola_pipeline.training.pretraining_loop import (
     HeldOut,
     choices,
@@ -29,7 +27,7 @@ from moola_pipeline.training.pretraining_loop import (
     train_epoch,
 )
 from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS, view_rows
 
@@ -37,10 +35,6 @@ EMBARGO_BARS = WINDOW_BARS
 """Least number of bars between the last training bar and the first held-out bar."""
 MAX_HELD_OUT = 2000
 """Most held-out windows: half select the epoch, half test it."""
-OBJECTIVES: dict[ObjectiveName, type[Objective]] = {
-    "hidden_blocks": HiddenBlocks,
-    "span_structure": SpanStructure,
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ class PretrainResult:
 
     Attributes:
         encoder: In evaluation mode, on the CPU.
-        errors: The objective's error on windows that did not select the epoch: of encoder and
+        errors: The mean squared error on windows that did not select the epoch: of encoder and
             decoder ("encoder") and of each baseline without an encoder. Empty unless this is the
             main process.
         history: One entry an epoch: epoch, train_loss, val_loss (selects the epoch), seconds.
@@ -73,7 +67,7 @@ def pretrain(
     checkpoints: Checkpoints | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> PretrainResult:
-    """Train the encoder on an objective; hold out the last windows of the period.
+    """Train the encoder on hidden blocks; hold out the last windows of the period.
 
     Every process of a group makes this same call. Batches do not depend on the number of processes
     and gradients cover whole batches, so the result is that of one process within rounding. Every
@@ -102,12 +96,12 @@ def pretrain(
     rng = np.random.default_rng(settings.seed)
     train, selection, test = _split(windows, settings, rng)
     encoder = new_encoder(market, train, settings)
-    objective = OBJECTIVES[settings.objective](market, encoder, train, settings, rng)
+    task = HiddenBlocks(market, encoder, train, settings, rng)
     held_out_rng = np.random.default_rng(settings.seed + 1)
     size = settings.batch_windows
-    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder}).to(device)
-    selection_batches = HeldOut(objective, choices(objective, selection, size, held_out_rng), group)
-    test_choices = list(choices(objective, test, size, held_out_rng))
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder}).to(device)
+    selection_batches = HeldOut(task, choices(task, selection, size, held_out_rng), group)
+    test_choices = list(choices(task, test, size, held_out_rng))
     optimizer = new_optimizer(network, settings)
     dropout = StateDropout(settings.dropout, torch.Generator(device).manual_seed(settings.seed))
     best = _BestWeights()
@@ -124,10 +118,10 @@ def pretrain(
         on_epoch(entry)
     for epoch in range(n_done, settings.epochs):
         started = time.perf_counter()
-        batches = prefetched_batches(objective, rng.permutation(train), size, rng, group)
+        batches = prefetched_batches(task, rng.permutation(train), size, rng, group)
         entry = {
             "epoch": float(epoch),
-            "train_loss": train_epoch(encoder, objective, optimizer, batches, dropout, group),
+            "train_loss": train_epoch(encoder, task, optimizer, batches, dropout, group),
             "val_loss": selection_batches.error(encoder),
         }
         entry["seconds"] = time.perf_counter() - started
@@ -136,7 +130,7 @@ def pretrain(
             on_epoch(entry)
             checkpoint.keep(epoch + 1, parts)
     network.load_state_dict(best.weights)
-    errors = _test_errors(encoder, objective, test_choices) if group.is_main else {}
+    errors = _test_errors(encoder, task, test_choices) if group.is_main else {}
     last_row = int(windows.max()) + WINDOW_BARS - 1
     return PretrainResult(encoder.cpu().eval(), errors, best.history, len(train), last_row)
 
@@ -220,7 +214,7 @@ def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch
     )
 
 
-def _test_errors(encoder: Encoder, objective: Objective, test_choices: list[Any]) -> dict[str, float]:
+def _test_errors(encoder: Encoder, task: HiddenBlocks, test_choices: list[HiddenChoice]) -> dict[str, float]:
     """Errors on the test batches, of the encoder and of each baseline without one."""
-    baselines = objective.baseline_errors([objective.make(choice) for choice in test_choices])
-    return baselines | {"encoder": HeldOut(objective, test_choices, SINGLE_PROCESS).error(encoder)}
+    baselines = task.baseline_errors([task.make(choice) for choice in test_choices])
+    return baselines | {"encoder": HeldOut(task, test_choices, SINGLE_PROCESS).error(encoder)}

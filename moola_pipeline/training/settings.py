@@ -1,13 +1,10 @@
 """Settings of pretraining and fine-tuning, with their bounds."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.windows.window_geometry import PRETRAIN_STRIDE
 
 RECOMPUTED = "recompute encoder states in the backward pass, to save memory"
-ObjectiveName = Literal["hidden_blocks", "span_structure"]
 
 
 class PretrainSettings(BaseModel):
@@ -15,7 +12,6 @@ class PretrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: ObjectiveName = Field(default="hidden_blocks", description="pretraining objective")
     seed: int = Field(default=0, ge=0, description="seed of every random choice")
     hidden_units: int = Field(default=48, ge=4, le=128, description="LSTM units in each direction")
     max_windows: int | None = Field(

@@ -24,7 +24,7 @@ from moola_pipeline.benchmarks.training_speed import (
 )
 from moola_pipeline.models.span_inference import group_by_view
 from moola_pipeline.training.examples import EMPTY
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks
+from moola_pipeline.training.hidden_blocks import HiddenBlocks
 from moola_pipeline.training.pretrain import new_encoder
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
@@ -47,8 +47,8 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
     settings = PretrainSettings(batch_windows=4, mirror=False)
     encoder = new_encoder(bars, windows, settings)
     rng = np.random.default_rng(0)
-    objective = HiddenBlocks(bars, encoder, windows, settings, rng)
-    alone = [objective.draw(windows[i : i + 1], np.random.default_rng(i)) for i in range(3)]
+    task = HiddenBlocks(bars, encoder, windows, settings, rng)
+    alone = [task.draw(windows[i : i + 1], np.random.default_rng(i)) for i in range(3)]
     batch = joined(alone)
     assert batch.bar0.tolist() == windows[:3].tolist()
     assert batch.visible.shape[0] == 3
@@ -56,12 +56,10 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
         of_window = batch.where.window == number
         np.testing.assert_array_equal(batch.targets[of_window], window.targets)
         np.testing.assert_array_equal(batch.where.bar[of_window], window.where.bar)
-    losses = [float(objective.loss(encoder, window).detach()) for window in alone]
+    losses = [float(task.loss(encoder, window).detach()) for window in alone]
     sizes = [len(window.targets) for window in alone]
     with torch.no_grad():
-        assert float(objective.loss(encoder, batch)) == pytest.approx(
-            np.average(losses, weights=sizes), rel=1e-5
-        )
+        assert float(task.loss(encoder, batch)) == pytest.approx(np.average(losses, weights=sizes), rel=1e-5)
 
 
 def test_ratios_follow_from_the_seconds():

@@ -15,7 +15,6 @@ from moola_pipeline.training.settings import FinetuneSettings, PretrainSettings
 from moola_pipeline_tests.cli.calls import call, complaint, facts
 
 TINY = StudySettings(
-    objectives=("span_structure",),
     counts=(20,),
     seeds=(0,),
     distill_seeds=(),

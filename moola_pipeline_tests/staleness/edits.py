@@ -107,14 +107,8 @@ TABLE = (
     Edit("the zigzag", "features/zigzag.py", code, FEATURES_ON),
     Edit("the pretraining windows", "windows/dense.py", code, FEATURES_ON.removeprefix("features ")),
     Edit(
-        "the objective chosen",
-        "training/objectives/hidden_blocks.py",
-        code,
-        "encoder classifier report model",
-    ),
-    Edit(
-        "an objective not chosen: the launchpad may",
-        "training/objectives/span_structure.py",
+        "the task of pretraining",
+        "training/hidden_blocks.py",
         code,
         "encoder classifier report model",
     ),

@@ -14,7 +14,6 @@ from moola_pipeline_tests.made_bars import made_market
 
 MARKET = made_market(20)
 SMALL = StudySettings(
-    objectives=("span_structure",),
     counts=(12, 24),
     seeds=(0, 1),
     distill_seeds=(),

@@ -15,7 +15,7 @@ from moola_pipeline.studies.ablation_folds import (
     validation_halves,
     whole_training,
 )
-from moola_pipeline.studies.ablation_rows import DEFAULT, DEFAULT_OBJECTIVE, ROWS, Row
+from moola_pipeline.studies.ablation_rows import DEFAULT, ROWS, Row
 from moola_pipeline.studies.ablation_table import table_lines, tabulate
 from moola_pipeline_tests.made_bars import made_market
 
@@ -73,8 +73,7 @@ def test_names_of_rows_are_unique_on_their_path_and_each_path_has_its_default():
     assert len(set(names)) == len(names)
     for path in {row.path for row in ROWS}:
         (default,) = (row for row in ROWS if row.path == path and row.name == DEFAULT)
-        assert default.objective == DEFAULT_OBJECTIVE
-        assert not default.changes and not default.sparse and not default.method
+        assert default.pretrained and not default.changes and not default.sparse and not default.method
 
 
 def predictions(fold, row: Row) -> dict:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.studies import read_back as study
 from moola_pipeline.studies.ablation_folds import Fold, StudyData, whole_training
-from moola_pipeline.studies.read_back import GROUPS, read_back, read_back_lines
+from moola_pipeline.studies.read_back import GROUPS, read_back, read_back_lines, states_before
 from moola_pipeline.windows.span_inputs import N_INPUTS
 from moola_pipeline_tests.made_bars import made_market
 
@@ -54,3 +55,12 @@ def test_an_encoder_is_read_beside_two_bars_without_one(fold: Fold):
     lines = read_back_lines(rows)
     assert len(lines) == 4 and lines[2].startswith("| no encoder: features of two bars | ")
     assert lines[3].count("|") == lines[0].count("|") == len(GROUPS) + 3
+
+
+def test_states_before_a_span_are_the_last_one_and_the_mean_of_45():
+    states = torch.arange(2 * 125 * 2, dtype=torch.float64).reshape(2, 125, 2)
+    read = states_before(states, torch.tensor([0, 1]), torch.tensor([60, 10]))
+
+    assert torch.equal(read[0, :2], states[0, 59])
+    assert torch.allclose(read[0, 2:], states[0, 15:60].mean(dim=0))
+    assert torch.allclose(read[1, 2:], states[1, :10].mean(dim=0))

@@ -9,10 +9,9 @@ from pydantic import ValidationError
 
 from moola_pipeline.errors import LossNotFinite
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize
+from moola_pipeline.training import hidden_blocks as hiding
 from moola_pipeline.training import pretrain as pretraining
-from moola_pipeline.training.objectives import hidden_blocks as hiding
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBatch, HiddenBlocks, hide
-from moola_pipeline.training.objectives.objective import Standardizer
+from moola_pipeline.training.hidden_blocks import HiddenBatch, HiddenBlocks, Standardizer, hide
 from moola_pipeline.training.pretrain import PretrainResult, pretrain
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import hidden_blocks
@@ -32,10 +31,10 @@ def drawn(
     encoder: Encoder, source: MarketArrays, bar0: np.ndarray, settings: PretrainSettings, seed: int
 ) -> HiddenBatch:
     rng = np.random.default_rng(seed)
-    objective = HiddenBlocks.__new__(HiddenBlocks)
-    objective.market, objective.settings = source, settings
-    objective.standardizer = Standardizer.of(encoder)
-    return objective.draw(bar0, rng)
+    task = HiddenBlocks.__new__(HiddenBlocks)
+    task.market, task.settings = source, settings
+    task.standardizer = Standardizer.of(encoder)
+    return task.draw(bar0, rng)
 
 
 def small_with(**changes: object) -> PretrainSettings:

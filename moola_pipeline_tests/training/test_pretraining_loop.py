@@ -7,34 +7,42 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training.objectives.hidden_blocks import HiddenBlocks, HiddenTensors
-from moola_pipeline.training.objectives.objective import BatchShare, StateDropout, apply_dropout
-from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
-from moola_pipeline.training.pretraining_loop import batches_in_order, prefetched_batches, train_epoch
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.hidden_blocks import (
+    HiddenBlocks,
+    HiddenTensors,
+    StateDropout,
+    apply_dropout,
+)
+from moola_pipeline.training.pretrain import new_encoder, pretrain
+from moola_pipeline.training.pretraining_loop import (
+    BatchShare,
+    batches_in_order,
+    prefetched_batches,
+    train_epoch,
+)
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline_tests.training.test_pretrain import SMALL, SOURCE, WINDOWS, small_with, weights_of
 from moola_pipeline_tests.training.waits import Waits
 
 
-def epoch_of(name: ObjectiveName, n_batches: int, **changes: object) -> Waits:
+def epoch_of(n_batches: int, **changes: object) -> Waits:
     """The waits in one epoch of `n_batches` batches."""
-    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name} | changes)
+    settings = PretrainSettings.model_validate(SMALL.model_dump() | changes)
     rng = np.random.default_rng(0)
     encoder = new_encoder(SOURCE, WINDOWS, settings)
-    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, rng)
-    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+    task = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng)
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # as on a GPU
     dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
-    batches = list(batches_in_order(objective, WINDOWS[: 8 * n_batches], 8, rng))
+    batches = list(batches_in_order(task, WINDOWS[: 8 * n_batches], 8, rng))
     with Waits() as waits:
-        train_epoch(encoder, objective, optimizer, batches, dropout)
+        train_epoch(encoder, task, optimizer, batches, dropout)
     return waits
 
 
 @pytest.mark.parametrize("recomputed", [False, True])
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_no_step_synchronizes_host_and_gpu(name: ObjectiveName, recomputed: bool):
-    waits = epoch_of(name, 4, gradient_checkpointing=recomputed)
+def test_no_step_synchronizes_host_and_gpu(recomputed: bool):
+    waits = epoch_of(4, gradient_checkpointing=recomputed)
 
     assert waits.total == 0, waits.found
 
@@ -48,7 +56,7 @@ def test_a_mask_in_the_loss_is_detected(monkeypatch: pytest.MonkeyPatch):
         return torch.nn.functional.mse_loss(prediction, tensors.targets)
 
     monkeypatch.setattr(HiddenBlocks, "error", error)
-    assert epoch_of("hidden_blocks", 3).found["index by a mask"] >= 3
+    assert epoch_of(3).found["index by a mask"] >= 3
 
 
 def test_reading_each_loss_is_detected(monkeypatch: pytest.MonkeyPatch):
@@ -61,17 +69,17 @@ def test_reading_each_loss_is_detected(monkeypatch: pytest.MonkeyPatch):
         return loss
 
     monkeypatch.setattr(HiddenBlocks, "error", error)
-    assert epoch_of("hidden_blocks", 3).found["_local_scalar_dense"] == 3
+    assert epoch_of(3).found["_local_scalar_dense"] == 3
 
 
 def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     settings = small_with(epochs=1)
     rng = np.random.default_rng(0)
     encoder = new_encoder(SOURCE, WINDOWS, settings)
-    objective = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng)
-    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+    task = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, rng)
+    network = torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder})
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    batches = list(batches_in_order(objective, WINDOWS[:32], 16, rng))
+    batches = list(batches_in_order(task, WINDOWS[:32], 16, rng))
 
     def refused(*_: object) -> None:
         raise AssertionError("an array was turned into a tensor inside the step")
@@ -79,21 +87,18 @@ def test_no_step_sends_anything_to_the_device(monkeypatch: pytest.MonkeyPatch):
     for name in ("from_numpy", "as_tensor"):
         monkeypatch.setattr(torch, name, refused)
     dropout = StateDropout(0.1, torch.Generator().manual_seed(0))
-    assert train_epoch(encoder, objective, optimizer, batches, dropout) > 0
+    assert train_epoch(encoder, task, optimizer, batches, dropout) > 0
 
 
 @pytest.mark.parametrize("makers", [1, 3])
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_prefetched_batches_are_those_of_a_plain_loop(
-    name: ObjectiveName, makers: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_prefetched_batches_are_those_of_a_plain_loop(makers: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("moola_pipeline.training.pretraining_loop.n_makers", lambda processes: makers)
-    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name})
+    settings = SMALL
     encoder = new_encoder(SOURCE, WINDOWS, settings)
-    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0))
+    task = HiddenBlocks(SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0))
 
     def drawn(way: Any) -> Iterator[BatchShare]:
-        return way(objective, WINDOWS[:40], 16, np.random.default_rng(5))
+        return way(task, WINDOWS[:40], 16, np.random.default_rng(5))
 
     plain, ahead = list(drawn(batches_in_order)), list(drawn(prefetched_batches))
     assert len(plain) == len(ahead) == 3
@@ -102,9 +107,8 @@ def test_prefetched_batches_are_those_of_a_plain_loop(
         assert all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_recomputed_states_change_no_weight(name: ObjectiveName):
-    settings = PretrainSettings.model_validate(SMALL.model_dump() | {"objective": name, "epochs": 1})
+def test_recomputed_states_change_no_weight():
+    settings = small_with(epochs=1)
     recomputed = settings.model_copy(update={"gradient_checkpointing": True})
     plain, again = (pretrain(SOURCE, WINDOWS, each) for each in (settings, recomputed))
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from moola_pipeline.errors import BadInput
-from moola_pipeline.training.objectives.objective import Objective, StateDropout, subset_of
-from moola_pipeline.training.pretrain import OBJECTIVES, new_encoder, pretrain
+from moola_pipeline.training.hidden_blocks import HiddenBlocks, StateDropout
+from moola_pipeline.training.pretrain import new_encoder, pretrain
 from moola_pipeline.training.pretraining_loop import _own_loss, make_share
 from moola_pipeline.training.process_group import SINGLE_PROCESS, ProcessGroup
-from moola_pipeline.training.settings import ObjectiveName, PretrainSettings
+from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.dense import pretraining_windows
 from moola_pipeline_tests.made_bars import made_bars
 
@@ -18,8 +18,7 @@ SOURCE = BARS
 WINDOWS = pretraining_windows(BARS.segment, len(BARS.prices))
 
 
-def settings_of(name: ObjectiveName) -> PretrainSettings:
-    return PretrainSettings(objective=name, hidden_units=8, epochs=1, batch_windows=16)
+SETTINGS = PretrainSettings(hidden_units=8, epochs=1, batch_windows=16)
 
 
 def test_seven_windows_shared_by_three_worked_by_hand():
@@ -44,37 +43,35 @@ def test_a_single_process_is_the_main_one_and_sums_nothing():
     assert SINGLE_PROCESS.is_main and SINGLE_PROCESS.all_reduce(values) is values
 
 
-def objective_of(name: ObjectiveName) -> tuple[Objective, torch.nn.Module]:
-    settings = settings_of(name)
-    encoder = new_encoder(SOURCE, WINDOWS, settings)
-    objective = OBJECTIVES[name](SOURCE, encoder, WINDOWS, settings, np.random.default_rng(0))
+def small_task() -> tuple[HiddenBlocks, torch.nn.Module]:
+    encoder = new_encoder(SOURCE, WINDOWS, SETTINGS)
+    task = HiddenBlocks(SOURCE, encoder, WINDOWS, SETTINGS, np.random.default_rng(0))
     with torch.no_grad():
-        for parameter in objective.decoder.parameters():
+        for parameter in task.decoder.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 10)
-    return objective, torch.nn.ModuleDict({"encoder": encoder, "decoder": objective.decoder})
+    return task, torch.nn.ModuleDict({"encoder": encoder, "decoder": task.decoder})
 
 
 def loss_and_gradient(
-    group: ProcessGroup, objective: Objective, network: torch.nn.Module, n: int
+    group: ProcessGroup, task: HiddenBlocks, network: torch.nn.Module, n: int
 ) -> tuple[float, list[torch.Tensor]]:
     """One process's part of the loss of a batch of n windows, and of its gradient."""
     network.zero_grad(set_to_none=True)
-    chosen = objective.choose(WINDOWS[:n], np.random.default_rng(7))
+    chosen = task.choose(WINDOWS[:n], np.random.default_rng(7))
     dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
-    loss = _own_loss(network["encoder"], objective, make_share(objective, chosen, group), dropout)  # pyright: ignore
+    loss = _own_loss(network["encoder"], task, make_share(task, chosen, group), dropout)  # pyright: ignore
     loss.backward()
     return float(loss.detach()), [
         torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters()
     ]
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
 @pytest.mark.parametrize(("size", "n"), [(2, 16), (3, 16), (5, 3)])
-def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(name: ObjectiveName, size: int, n: int):
-    objective, network = objective_of(name)
-    whole, gradient = loss_and_gradient(SINGLE_PROCESS, objective, network, n)
+def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(size: int, n: int):
+    task, network = small_task()
+    whole, gradient = loss_and_gradient(SINGLE_PROCESS, task, network, n)
     parts, gradients = zip(
-        *(loss_and_gradient(ProcessGroup(rank, size), objective, network, n) for rank in range(size)),
+        *(loss_and_gradient(ProcessGroup(rank, size), task, network, n) for rank in range(size)),
         strict=True,
     )
 
@@ -84,35 +81,33 @@ def test_losses_and_gradients_of_the_processes_add_up_to_those_of_one(name: Obje
         torch.testing.assert_close(sum(parts_of_it), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_a_process_without_a_share_draws_as_many_random_numbers_as_the_others(name: ObjectiveName):
-    objective, network = objective_of(name)
+def test_a_process_without_a_share_draws_as_many_random_numbers_as_the_others():
+    task, network = small_task()
     after = []
     for group in (SINGLE_PROCESS, *(ProcessGroup(rank, 5) for rank in range(5))):
-        chosen = objective.choose(WINDOWS[:3], np.random.default_rng(7))
+        chosen = task.choose(WINDOWS[:3], np.random.default_rng(7))
         dropout = StateDropout(0.3, torch.Generator().manual_seed(3))
-        _own_loss(network["encoder"], objective, make_share(objective, chosen, group), dropout)  # pyright: ignore
+        _own_loss(network["encoder"], task, make_share(task, chosen, group), dropout)  # pyright: ignore
         after.append(float(torch.rand(1, generator=dropout.generator)))
     assert len(set(after)) == 1
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
-def test_making_part_of_a_choice_gives_that_part_of_the_batch(name: ObjectiveName):
-    objective, _ = objective_of(name)
-    chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
-    whole = objective.tensors(objective.make(chosen))
-    half = objective.tensors(objective.make(subset_of(chosen, slice(0, 5))))
+def test_making_part_of_a_choice_gives_that_part_of_the_batch():
+    task, _ = small_task()
+    chosen = task.choose(WINDOWS[:16], np.random.default_rng(7))
+    whole = task.tensors(task.make(chosen))
+    half = task.tensors(task.make(chosen.select(slice(0, 5))))
 
     assert len(half[0]) == 5
     for part, all_of_it in zip(half, whole, strict=True):
         assert torch.equal(part, all_of_it[: len(part)])
-    assert objective.n_targets(subset_of(chosen, slice(0, 5))) < objective.n_targets(chosen)
+    assert task.n_targets(chosen.select(slice(0, 5))) < task.n_targets(chosen)
 
 
 def test_making_a_batch_draws_no_random_numbers():
-    objective, _ = objective_of("span_structure")
-    chosen = objective.choose(WINDOWS[:16], np.random.default_rng(7))
-    one, other = (objective.tensors(objective.make(chosen)) for _ in range(2))
+    task, _ = small_task()
+    chosen = task.choose(WINDOWS[:16], np.random.default_rng(7))
+    one, other = (task.tensors(task.make(chosen)) for _ in range(2))
 
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -121,4 +116,4 @@ def test_more_processes_than_windows_in_a_batch_are_refused():
     with pytest.raises(
         BadInput, match=r"batch_windows must be at least the number of processes \(17\), got 16"
     ):
-        pretrain(SOURCE, WINDOWS, settings_of("hidden_blocks"), group=ProcessGroup(0, 17))
+        pretrain(SOURCE, WINDOWS, SETTINGS, group=ProcessGroup(0, 17))

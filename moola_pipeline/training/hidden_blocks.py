@@ -1,4 +1,4 @@
-"""Hidden blocks: reconstruct hidden bars from features that were computed without them."""
+"""Pretraining task: reconstruct hidden blocks of bars from features that were computed without them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.models.encoder import Encoder, RidgeDecoder, initialize, states_of
+from moola_pipeline.training.device import to_device
 from moola_pipeline.training.imputation import (
     HiddenBars,
     edge_inputs,
@@ -17,7 +18,6 @@ from moola_pipeline.training.imputation import (
     imputation_errors,
     locate_hidden,
 )
-from moola_pipeline.training.objectives.objective import Objective, Standardizer, StateDropout, apply_dropout
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.augmentation import augmented_features, bridge_hidden, hidden_blocks
 from moola_pipeline.windows.market_arrays import MarketArrays
@@ -26,12 +26,48 @@ from moola_pipeline.windows.window_geometry import VIEW_BARS, gather_rows
 RIDGE_WINDOWS = 1000
 
 
+class StateDropout(NamedTuple):
+    """Dropout of encoder states before the decoder.
+
+    Attributes:
+        share: Share of the states set to 0.
+        generator: Random generator, on the device of the network so that no step synchronizes.
+        own: Rows of these states in the whole batch; None: all of it.
+        total: Number of rows of the whole batch; None: the number of states.
+    """
+
+    share: float
+    generator: torch.Generator
+    own: slice | None = None
+    total: int | None = None
+
+
+class Standardizer(NamedTuple):
+    """Standardizes features with the encoder's mean and standard deviation, (F,), in NumPy."""
+
+    center: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> "Standardizer":
+        """Copy center and scale of an encoder."""
+        return cls(encoder.center.cpu().numpy().copy(), encoder.scale.cpu().numpy().copy())
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Standardized features: (..., F) to (..., F)."""
+        return (features - self.center) / self.scale
+
+
 class HiddenChoice(NamedTuple):
     """Windows, their hidden bars, (B, 125) bool, and mirrored windows, (B,) bool."""
 
     bar0: np.ndarray
     hidden: np.ndarray
     flipped: np.ndarray
+
+    def select(self, windows: slice) -> "HiddenChoice":
+        """The choice of some of the windows."""
+        return HiddenChoice(*(part[windows] for part in self))
 
 
 class HiddenTensors(NamedTuple):
@@ -85,8 +121,12 @@ def hide(market: MarketArrays, bar0: np.ndarray, hidden: np.ndarray) -> tuple[np
     return augmented_features(market, bar0, views), gather_rows(market.features, bar0)
 
 
-class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
+class HiddenBlocks:
     """Given windows with hidden blocks of bars, predict the features of the hidden bars.
+
+    A batch is built in two steps. `choose` draws all random numbers and is cheap: every process
+    chooses whole batches from the same stream. `make` draws nothing, takes the time, and can run on
+    part of the windows, in any thread.
 
     The decoder starts as a ridge regression on visible bars, so every gain is due to the encoder.
     """
@@ -99,6 +139,15 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         settings: PretrainSettings,
         rng: np.random.Generator,
     ):
+        """Fit the ridge regression, and start the decoder from it.
+
+        Args:
+            market: The bar table.
+            encoder: Gives the scale of the features.
+            train: (n,) rows of bar 0 of the training windows.
+            settings: Settings of pretraining.
+            rng: Random generator.
+        """
         self.market, self.settings, self.standardizer = market, settings, Standardizer.of(encoder)
         sample, size = rng.permutation(train)[:RIDGE_WINDOWS], settings.batch_windows
         parts = [self.draw(sample[i : i + size], rng) for i in range(0, len(sample), size)]
@@ -126,18 +175,26 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
         targets = self.standardizer(true)[where.window, where.bar]
         return HiddenBatch(bar0, visible, hidden, where, edge_inputs(standardized, hidden, where), targets)
 
+    def draw(self, bar0: np.ndarray, rng: np.random.Generator) -> HiddenBatch:
+        """Choose and make a batch of (B,) windows."""
+        return self.make(self.choose(bar0, rng))
+
     def tensors(self, batch: HiddenBatch) -> HiddenTensors:
-        """Inputs and targets of a batch."""
+        """Inputs and targets of a batch as tensors that share the arrays' memory."""
         place = batch.where.window * VIEW_BARS + batch.where.bar
         arrays = batch.visible, batch.hidden, place, batch.inputs, batch.targets
         return HiddenTensors(*map(torch.from_numpy, arrays))
 
     def error(self, encoder: Encoder, tensors: HiddenTensors, dropout: StateDropout | None = None) -> Tensor:
-        """Mean squared error at hidden bars, in training variances."""
+        """Mean squared error at hidden bars, in training variances, without synchronizing."""
         states = states_of(encoder, tensors.visible, self.settings.gradient_checkpointing, tensors.hidden)
         states = states.flatten(0, 1).index_select(0, tensors.place)  # (n_hidden, 2H)
         prediction = self.decoder(apply_dropout(states, dropout), tensors.inputs)
         return torch.nn.functional.mse_loss(prediction, tensors.targets)
+
+    def loss(self, encoder: Encoder, batch: HiddenBatch, dropout: StateDropout | None = None) -> Tensor:
+        """Mean error of a batch in memory."""
+        return self.error(encoder, on_device(self.tensors(batch), encoder.hidden_bar.device), dropout)
 
     def n_targets(self, chosen: HiddenChoice) -> int:
         """Number of hidden bars."""
@@ -160,3 +217,21 @@ class HiddenBlocks(Objective[HiddenChoice, HiddenBatch, HiddenTensors]):
             name: float(np.average([errors[name] for errors in by_batch], weights=sizes))
             for name in by_batch[0]
         }
+
+
+def on_device(tensors: HiddenTensors, device: torch.device) -> HiddenTensors:
+    """The tensors on the device, without synchronizing."""
+    return HiddenTensors(*(to_device(tensor, device) for tensor in tensors))
+
+
+def apply_dropout(states: Tensor, dropout: StateDropout | None) -> Tensor:
+    """Set a share of the states to 0 and scale up the rest; unchanged if `dropout` is None.
+
+    Random numbers are always drawn for the whole batch.
+    """
+    if dropout is None:
+        return states
+    generator, total = dropout.generator, len(states) if dropout.total is None else dropout.total
+    numbers = torch.rand((total, *states.shape[1:]), generator=generator, device=generator.device)
+    own = numbers if dropout.own is None else numbers[dropout.own]
+    return states * (own.to(states.device) >= dropout.share) / (1 - dropout.share)

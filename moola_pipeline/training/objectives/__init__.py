@@ -1,1 +1,0 @@
-"""Pretraining objectives behind one interface, one module each."""
