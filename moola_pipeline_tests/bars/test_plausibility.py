@@ -17,10 +17,15 @@ from moola_pipeline_tests.bars.examples import made_up_bars, session_bars, wall_
 
 WEEK = session_bars("2024-03-07", "2024-03-13")
 """Five sessions over a weekend and the start of daylight saving."""
-TRADING_HOURS = WEEK.loc[
-    (WEEK["timestamp"].dt.tz_convert("America/New_York").dt.strftime("%H:%M") >= "09:00")
-    & (WEEK["timestamp"].dt.tz_convert("America/New_York").dt.strftime("%H:%M") < "16:00")
-].reset_index(drop=True)
+
+
+def between(first: str, stop: str) -> pd.DataFrame:
+    """The bars of WEEK from one clock time of New York to another."""
+    clock = WEEK["timestamp"].dt.tz_convert("America/New_York").dt.strftime("%H:%M")
+    return WEEK.loc[(clock >= first) & (clock < stop)].reset_index(drop=True)
+
+
+TRADING_HOURS = between("09:00", "16:00")
 
 
 def read(path: Path, bars: pd.DataFrame, zone: str, stamp: str | None = None) -> pd.DataFrame:
@@ -86,6 +91,31 @@ def test_a_wrong_stamp_is_refused_by_daily_breaks_or_the_0930_burst(
 def test_day_session_bars_in_another_zone_are_refused_by_the_0930_burst(tmp_path: Path):
     text = refusal(tmp_path, wall_clock(TRADING_HOURS, "America/Chicago"), "America/New_York")
     assert "bar ranges must rise at 09:30 New York" in text or "look like America/Chicago" in text
+
+
+@pytest.mark.parametrize(
+    ("zone", "seen"),
+    [
+        ("America/Denver", "they do not, and sessions begin at 07:30"),
+        ("America/Chicago", "they do not, and sessions begin at 08:30"),
+        ("America/Halifax", "sessions begin at 10:30 and last 390 minutes"),
+    ],
+)
+def test_the_clock_of_day_sessions_in_another_zone_is_named(tmp_path: Path, zone: str, seen: str):
+    text = refusal(tmp_path, wall_clock(between("09:30", "16:00"), zone), "America/New_York", "open")
+    assert f"but read as America/New_York {seen} (sessions of 2024-03-07 to 2024-03-08)." in text
+
+
+def test_closes_are_seen_where_a_day_begins_and_ends_if_no_range_rises(tmp_path: Path):
+    day = between("09:30", "16:00")
+    calm = day.assign(open=day["close"], high=day["close"] + 1, low=day["close"] - 1)
+    text = refusal(tmp_path, wall_clock(calm, "America/New_York", 1), "America/New_York")
+    assert text.endswith("run from 09:31 to 16:00. They look like bar closes: give --stamp close.")
+
+
+def test_closes_are_seen_where_a_file_is_cut_at_half_hours(tmp_path: Path):
+    text = refusal(tmp_path, wall_clock(between("10:30", "12:00"), "America/New_York", 1), "America/New_York")
+    assert text.endswith("run from 10:31 to 12:00. They look like bar closes: give --stamp close.")
 
 
 def with_strays(n_strays: int) -> pd.DataFrame:
