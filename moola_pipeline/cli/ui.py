@@ -5,14 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from moola_pipeline.assets.metadata import LINEAGE
 from moola_pipeline.cli.output import emit, json_option
-from moola_pipeline.cli.run import quiet_libraries
+from moola_pipeline.cli.run import quiet_libraries, run_lock
 from moola_pipeline.cli.services import (
     LOOPBACK,
     RunningService,
@@ -24,7 +24,7 @@ from moola_pipeline.cli.services import (
     wait_while_up,
 )
 from moola_pipeline.errors import BadInput
-from moola_pipeline.resources.instance import prepare_instance
+from moola_pipeline.resources.instance import open_instance, prepare_instance, release_stale_runs
 from moola_pipeline.storage.atomic_write import atomic_write_json, locked
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 from moola_pipeline.tracking.pages import URL_VARIABLE, experiments_page
@@ -52,6 +52,7 @@ def ui(home: Home, port: int, mlflow_port: int, as_json: bool) -> None:
     quiet_libraries()
     with only_ui(home) as addresses_file:
         open_store(home)
+        release_runs_of_earlier_ui(home)
         dagster_port = next_free(port)
         tracking_port = next_free(mlflow_port, frozenset({dagster_port}))
         addresses = {"dagster": _dagster(dagster_port).url, "mlflow": _mlflow(tracking_port).url}
@@ -82,6 +83,17 @@ def only_ui(home: Home) -> Iterator[Path]:
     finally:
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def release_runs_of_earlier_ui(home: Home) -> None:
+    """Record runs as failed that ended with their `moola ui`: Dagster's queue would wait for them forever.
+
+    While a `moola run` works, it has done so itself.
+    """
+    from filelock import Timeout
+
+    with suppress(Timeout), run_lock(home).acquire(timeout=0), open_instance(home) as instance:
+        release_stale_runs(instance)
 
 
 def _addresses(path: Path) -> str:

@@ -8,14 +8,20 @@ import socket
 import threading
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.test_utils import create_run_for_test
 
 from moola_pipeline.assets.metadata import LINEAGE
+from moola_pipeline.cli.run import run_lock
 from moola_pipeline.cli.services import is_free
-from moola_pipeline.cli.ui import only_ui
+from moola_pipeline.cli.ui import only_ui, release_runs_of_earlier_ui
 from moola_pipeline.errors import BadInput
+from moola_pipeline.resources.instance import run_tags
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint, start
+from moola_pipeline_tests.homes import instance_of
 
 UP_SECONDS = 240
 
@@ -59,6 +65,25 @@ def test_a_ui_that_was_killed_does_not_block_the_next_one(isolated_home: Path):
     (home.dagster / "ui.json").write_text('{"dagster": "http://127.0.0.1:1"}')
     with only_ui(home) as addresses:
         assert addresses == home.dagster / "ui.json"
+
+
+def test_a_run_that_ended_with_its_ui_has_failed_and_one_of_a_working_moola_run_is_left_alone(
+    isolated_home: Path,
+):
+    home = Home(isolated_home)
+    with instance_of(home) as instance:
+        gone = {GRPC_INFO_TAG: json.dumps({"socket": str(isolated_home / "gone")})}
+        killed, working = (
+            create_run_for_test(instance, "train", status=dg.DagsterRunStatus.STARTED, tags=tags).run_id
+            for tags in (gone, run_tags())
+        )
+        with run_lock(home):
+            release_runs_of_earlier_ui(home)
+            assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.STARTED}
+        instance.delete_run(working)
+        release_runs_of_earlier_ui(home)
+        run = instance.get_run_by_id(killed)
+        assert run is not None and run.status == dg.DagsterRunStatus.FAILURE
 
 
 @pytest.mark.slow
