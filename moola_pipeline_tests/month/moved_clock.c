@@ -66,7 +66,7 @@ time_t time(time_t *at)
     return now;
 }
 
-static int moved(int failed, struct stat *of)
+static int moved(int failed, struct stat64 *of)
 {
     if (!failed) {
         of->st_atim.tv_sec += *offset;
@@ -76,25 +76,12 @@ static int moved(int failed, struct stat *of)
     return failed;
 }
 
-int stat(const char *restrict path, struct stat *restrict of) { return moved(CALL(stat, path, of), of); }
-int lstat(const char *restrict path, struct stat *restrict of) { return moved(CALL(lstat, path, of), of); }
-int fstat(int file, struct stat *of) { return moved(CALL(fstat, file, of), of); }
-int fstatat(int folder, const char *restrict path, struct stat *restrict of, int flags)
-{
-    return moved(CALL(fstatat, folder, path, of, flags), of);
-}
-int stat64(const char *restrict path, struct stat64 *restrict of)
-{
-    return moved(CALL(stat64, path, of), (struct stat *)of);
-}
-int lstat64(const char *restrict path, struct stat64 *restrict of)
-{
-    return moved(CALL(lstat64, path, of), (struct stat *)of);
-}
-int fstat64(int file, struct stat64 *of) { return moved(CALL(fstat64, file, of), (struct stat *)of); }
+int stat64(const char *restrict path, struct stat64 *restrict of) { return moved(CALL(stat64, path, of), of); }
+int lstat64(const char *restrict path, struct stat64 *restrict of) { return moved(CALL(lstat64, path, of), of); }
+int fstat64(int file, struct stat64 *of) { return moved(CALL(fstat64, file, of), of); }
 int fstatat64(int folder, const char *restrict path, struct stat64 *restrict of, int flags)
 {
-    return moved(CALL(fstatat64, folder, path, of, flags), (struct stat *)of);
+    return moved(CALL(fstatat64, folder, path, of, flags), of);
 }
 
 /* The real moment of a deadline; one on the clock that stays is far below a billion seconds. */

@@ -24,7 +24,8 @@ START_SENSOR = """mutation ($it: SensorSelector!) {
 START_SCHEDULE = """mutation ($it: ScheduleSelector!) {
   startSchedule(scheduleSelector: $it) { __typename ... on PythonError { message } } }"""
 TICKS = """query ($it: InstigationSelector!) { instigationStateOrError(instigationSelector: $it) {
-  ... on InstigationState { ticks(limit: 5) { timestamp status skipReason error { message } } } } }"""
+  ... on InstigationState { ticks(limit: 5) { timestamp status skipReason error { message } } }
+  ... on Error { message } } }"""
 RUNS = """{ runsOrError { ... on Runs { results { jobName status } } } }"""
 LATEST = """query ($it: AssetKeyInput!) { assetOrError(assetKey: $it) { ... on Asset {
   assetMaterializations(limit: 1) { metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
@@ -92,7 +93,9 @@ class ServedUi:
 
     def ticks(self, name: str) -> Iterator[Tick]:
         """The newest ticks of a sensor or schedule that have ended, newest first."""
-        for tick in self.ask(TICKS, {**LOCATION, "name": name})["ticks"]:
+        state = self.ask(TICKS, {**LOCATION, "name": name})
+        require("ticks" in state, f"the ticks of {name} must be known, got {state}")
+        for tick in state["ticks"]:
             error = (tick["error"] or {}).get("message", "")
             if tick["status"] != "STARTED":
                 at = datetime.fromtimestamp(tick["timestamp"], UTC)
@@ -101,6 +104,10 @@ class ServedUi:
     def runs(self) -> list[tuple[str, str]]:
         """Job and status of all runs, newest first."""
         return [(run["jobName"], run["status"]) for run in self.ask(RUNS)["results"]]
+
+    def is_running(self) -> bool:
+        """Whether a run is started."""
+        return any(status == "STARTED" for _, status in self.runs())
 
     def is_busy(self) -> bool:
         """Whether a run is queued, started or cancelling."""
