@@ -106,7 +106,7 @@ class Installation:
         refusal = self.judge.judge()
         require(not refusal, f"the labeler must save a window, but said: {refusal}")
         self._scheduled(WEEKLY, _at(day.date, BEFORE_WEEKLY))
-        tick = next(self.ui.ticks(WEEKLY))
+        tick = self.ui.ticks(WEEKLY)[0]
         return f"{WEEKLY}: {tick.text or tick.status.lower()}; a window is judged"
 
     def _session_day(self, today: date, fault: str) -> str:
@@ -117,8 +117,10 @@ class Installation:
         with self._full_disk() if fault == FULL else contextlib.nullcontext([]) as said:
             self.clock.set(_at(today, SETTLED))
             said += self._meanwhile(fault)
-        self._await(f"{today} must be marked", lambda: self.ui.marked_to().endswith(f"to {today}"))
+        self._await(f"{SENSOR} must take the bars", lambda: self._took_bars(_at(today, SETTLED)))
         self._scheduled(DAILY, _at(today, BEFORE_DAILY))
+        marked = self.ui.marked_to()
+        require(marked.endswith(f"to {today}"), f"{today} must be marked, but marked are {marked}")
         self.marked.update({session: today for session, on in self.marked.items() if on is None})
         return "".join(f"{words}; " for words in [fault, *said] if words)
 
@@ -168,10 +170,17 @@ class Installation:
         finally:
             ballast.unlink()
 
+    def _took_bars(self, since: datetime) -> bool:
+        return not any(self.home.inbox.glob("*.parquet")) and self._ticked(SENSOR, since)
+
     def _scheduled(self, name: str, before: datetime) -> None:
         """Move the clock to seconds before a schedule, and wait until it and its run have ended."""
         self.clock.set(before)
-        self._await(f"{name} must end", lambda: any(tick.at > before for tick in self.ui.ticks(name)))
+        self._await(f"{name} must end", lambda: self._ticked(name, before))
+
+    def _ticked(self, name: str, since: datetime) -> bool:
+        """Whether the newest tick of a sensor or schedule is later, and has ended."""
+        return any(tick.at >= since and tick.status != "STARTED" for tick in self.ui.ticks(name)[:1])
 
     def _await(self, what: str, reached: Callable[[], bool], busy: bool = False) -> None:
         """Wait until something is reached and no run is active, or one is if `busy`."""
@@ -184,8 +193,8 @@ class Installation:
                 complaint = f"; it said: {' '.join(str(fault).split())}"
             time.sleep(POLL_SECONDS)
         shown = ", ".join(f"{job} {status}" for job, status in self.ui.runs()[:3])
-        tick = next(self.ui.ticks(SENSOR), None)
-        raise MoolaError(f"{what} within {WAIT_SECONDS:.0f} s, got runs {shown}; sensor: {tick}{complaint}")
+        ticks = self.ui.ticks(SENSOR)[:1]
+        raise MoolaError(f"{what} within {WAIT_SECONDS:.0f} s, got runs {shown}; sensor: {ticks}{complaint}")
 
 
 def _at(day: date, hour: str) -> datetime:
@@ -278,6 +287,8 @@ def main(days: int | None, chosen: Path | None) -> None:
     """Play a month of a real installation, and check the home afterwards."""
     if COMPILER is None:
         raise click.ClickException("A C compiler on Linux must move the clock, got none. Install gcc.")
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a script inherits an ignored SIGINT
+        signal.signal(number, signal.default_int_handler)
     with surroundings_kept(), without_remote_stores(), tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "home"
         with contextlib.nullcontext() if chosen else own_file_system(root):

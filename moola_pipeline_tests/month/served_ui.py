@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,15 +90,18 @@ class ServedUi:
         kinds = [answer["__typename"] for answer in answers]
         require(kinds == ["Sensor", *2 * ["ScheduleStateResult"]], f"all must be switched on, got {answers}")
 
-    def ticks(self, name: str) -> Iterator[Tick]:
-        """The newest ticks of a sensor or schedule that have ended, newest first."""
+    def ticks(self, name: str) -> list[Tick]:
+        """The newest ticks of a sensor or schedule, newest first."""
         state = self.ask(TICKS, {**LOCATION, "name": name})
         require("ticks" in state, f"the ticks of {name} must be known, got {state}")
-        for tick in state["ticks"]:
-            error = (tick["error"] or {}).get("message", "")
-            if tick["status"] != "STARTED":
-                at = datetime.fromtimestamp(tick["timestamp"], UTC)
-                yield Tick(at, tick["status"], tick["skipReason"] or error)
+        return [
+            Tick(
+                datetime.fromtimestamp(tick["timestamp"], UTC),
+                tick["status"],
+                tick["skipReason"] or (tick["error"] or {}).get("message", ""),
+            )
+            for tick in state["ticks"]
+        ]
 
     def runs(self) -> list[tuple[str, str]]:
         """Job and status of all runs, newest first."""
