@@ -44,8 +44,14 @@ from moola_pipeline_tests.month.rehearsal import Rehearsal, Step
 from moola_pipeline_tests.month.served_ui import DAILY, SENSOR, WEEKLY, ServedUi
 from moola_pipeline_tests.surroundings import surroundings_kept
 
-FULL, KILLED, ASLEEP = "the disk is full", "the daemon is killed", "asleep for three days"
-FAULTS = {date(2025, 11, 4): FULL, date(2026, 3, 4): KILLED, date(2026, 3, 12): ASLEEP}
+FULL, KILLED = "the disk is full", "Dagster's daemon is killed during a run"
+POWER, ASLEEP = "moola ui is killed with all its processes during a run", "asleep for three days"
+FAULTS = {
+    date(2025, 11, 4): FULL,
+    date(2026, 3, 4): KILLED,
+    date(2026, 3, 12): ASLEEP,
+    date(2026, 3, 17): POWER,
+}
 SLEPT = (date(2026, 3, 10), date(2026, 3, 11))
 """Session days through which the machine sleeps; their bars arrive when it wakes."""
 START, ARRIVAL, SETTLED, BEFORE_DAILY = "16:00", "17:05", "17:06:30", "17:14:57"
@@ -136,9 +142,10 @@ class Installation:
             time.sleep(FULL_SECONDS)
             refusal = self.judge.judge()
             return [f"the labeler says: {refusal}" if refusal else "the labeler could save"]
-        if fault == KILLED:
+        if fault in (KILLED, POWER):
             self._await("a run must start", self.ui.is_running, busy=True)
-            self.ui.daemon().kill()
+            for process in [self.ui.daemon()] if fault == KILLED else self.ui.processes():
+                process.kill()
             [*_, last] = ["nothing", *self.ui.said().splitlines()]
             self.ui = ServedUi(self.home.root)
             return [f"moola ui says: {last}"]
