@@ -125,8 +125,8 @@ class Installation:
             said += self._meanwhile(fault)
         self._await(f"{SENSOR} must take the bars", lambda: self._took_bars(_at(today, SETTLED)))
         self._scheduled(DAILY, _at(today, BEFORE_DAILY))
-        marked = self.ui.marked_to()
-        require(marked.endswith(f"to {today}"), f"{today} must be marked, but marked are {marked}")
+        marked, tick = self.ui.marked_to(), self.ui.ticks(DAILY)[0]
+        require(marked.endswith(f"to {today}"), f"{today} must be marked, got {marked}; {DAILY}: {tick}")
         self.marked.update({session: today for session, on in self.marked.items() if on is None})
         return "".join(f"{words}; " for words in [fault, *said] if words)
 
@@ -215,15 +215,14 @@ def installed(home: Home, files: Path, clock: MovedClock, first: date) -> Iterat
     run_moola(home.root, "bars", "add", files / FIRST_BARS)
     run_moola(home.root, "labels", "add", files / FIRST_LABELS)
     run_moola(home.root, *SMOKE, "--rolling", "1", "--json")
-    labeler, ui = LabelerProcess(home.root, "--annotator", "ann"), ServedUi(home.root)
-    installation = Installation(home, files, clock, ui, labeler, Judge(labeler.link))
     try:
+        labeler, ui = LabelerProcess(home.root, "--annotator", "ann"), ServedUi(home.root)
         ui.switch_on()
-        yield installation
+        yield Installation(home, files, clock, ui, labeler, Judge(labeler.link))
     finally:
-        labeler.kill()
-        for process in installation.ui.processes() if installation.ui.process.poll() is None else ():
-            process.send_signal(signal.SIGKILL)
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager

@@ -78,6 +78,7 @@ def reaches_last_day(month: "Installation") -> str:
 
 def flat(month: "Installation") -> str:
     """Memory and open files do not grow."""
+    require(bool(month.used), "a day must have ended well to be measured, but none did")
     third, words = max(len(month.used) // 3, 1), []
     for place, name in enumerate(("MB resident", "open files")):
         numbers = [day[place] for day in month.used]
