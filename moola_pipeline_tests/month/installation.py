@@ -194,7 +194,7 @@ class Installation:
         until, complaint = time.monotonic() + WAIT_SECONDS, ""
         while time.monotonic() < until:
             try:
-                if self.ui.is_busy() == busy and reached():
+                if reached() and self.ui.is_busy() == busy:  # a tick that has ended has queued its run
                     return
             except (MoolaError, OSError) as fault:  # while the disk is full, or Dagster loads again
                 complaint = f"; it said: {' '.join(str(fault).split())}"
