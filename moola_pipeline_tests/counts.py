@@ -65,8 +65,8 @@ COMMANDS = {
     "mutation --count 400": "changes one operator, number or condition at a time in the modules that results "
     "depend on; their tests must fail",
     "month": "simulates a month of use, from the first champion to moving the home",
-    "month.installation": "plays a month of `moola ui` and `moola label` under a moved clock, with a full disk, "
-    "kills during runs and three days of sleep; options `--days`, `--home`",
+    "month.installation": "plays a month of `moola ui` and `moola label` under a moved clock, with a full "
+    "disk, kills during runs and three days of sleep; options `--days`, `--home`",
     "gpu": "runs the tests and measurements that need a GPU",
     "freeze HOME OTHER": "compares every tensor, table and number of two homes, independent of names",
     "staleness.edits": "prints which code edits make which assets stale",
