@@ -9,7 +9,8 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 Path = Literal["pseudo_labels", "labels"]
 PSEUDO_LABELS, LABELS = "pseudo_labels", "labels"
-DEMO_WINDOWS = 4_000
+N_UNLABELED = 4_000
+"""Unlabeled windows of the default row: a quarter of those of the profile `full`, for the time it takes."""
 SPARSE_BARS = WINDOW_BARS
 """In the density row, one bar in so many keeps its features, as in an earlier version of the project."""
 
@@ -38,7 +39,7 @@ class Row:
     @property
     def settings(self) -> FinetuneSettings:
         """Settings of the training."""
-        base = {"distill_windows": DEMO_WINDOWS if self.path == PSEUDO_LABELS else 0}
+        base = {"distill_windows": N_UNLABELED if self.path == PSEUDO_LABELS else 0}
         return FinetuneSettings(**{**base, **self.changes})
 
 
@@ -60,8 +61,8 @@ ROWS = (
         "16,000 unlabeled windows, 6 epochs", PSEUDO_LABELS, {"distill_windows": 16_000, "distill_epochs": 6}
     ),
     Row("features at 1 bar in 105 (density 1 %)", PSEUDO_LABELS, sparse=True),
-    Row("half the unlabeled windows (2,000)", PSEUDO_LABELS, {"distill_windows": DEMO_WINDOWS // 2}),
-    Row("twice the unlabeled windows (8,000)", PSEUDO_LABELS, {"distill_windows": 2 * DEMO_WINDOWS}),
+    Row("half the unlabeled windows (2,000)", PSEUDO_LABELS, {"distill_windows": N_UNLABELED // 2}),
+    Row("twice the unlabeled windows (8,000)", PSEUDO_LABELS, {"distill_windows": 2 * N_UNLABELED}),
     Row("batches of 32 windows, not 64", PSEUDO_LABELS, {"distill_batch_windows": 32}),
     Row("dropout 0.6, not 0.1", PSEUDO_LABELS, {"distill_dropout": 0.6}),
     Row("encoder frozen in the first of 4 epochs", PSEUDO_LABELS, {"distill_frozen_epochs": 1}),
