@@ -11,12 +11,13 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from moola_pipeline.evaluation.minirocket import MiniRocket
 from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
+from moola_pipeline.training.parallel import FORESTS
 from moola_pipeline.windows.context import summaries
 
 TYPE_BASELINES = (
@@ -78,7 +79,8 @@ class _SklearnClassifier:
     classifier: Pipeline | ExtraTreesClassifier
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self.classifier.predict_proba(inputs.reshape(len(inputs), -1)))[:, 1]
+        with FORESTS:
+            return np.asarray(self.classifier.predict_proba(inputs.reshape(len(inputs), -1)))[:, 1]
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def fit_type_baseline(name: str, inputs: BaselineInputs, y: np.ndarray, seed: in
     if name.startswith("logistic_"):
         return TypeBaseline(name, _SklearnClassifier(tuned_logistic(flat, y)))
     trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    return TypeBaseline(name, _SklearnClassifier(trees.fit(flat, y)))
+    with FORESTS:
+        return TypeBaseline(name, _SklearnClassifier(trees.fit(flat, y)))
 
 
 def need_both_classes(y: np.ndarray) -> None:
@@ -146,9 +149,10 @@ def tuned_logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
         return fit(DEFAULT_STRENGTH).fit(inputs, y)
 
     def validation_aucpr(strength: float) -> float:
-        model = fit(strength)
-        p = np.asarray(cross_val_predict(model, inputs, y, cv=folds, method="predict_proba"))
-        return float(aucpr_retracement(y, p[:, 1]))
+        p = np.empty(len(y))
+        for train, scored in folds.split(inputs):
+            p[scored] = fit(strength).fit(inputs[train], y[train]).predict_proba(inputs[scored])[:, 1]
+        return float(aucpr_retracement(y, p))
 
     return fit(max(STRENGTHS, key=validation_aucpr)).fit(inputs, y)
 

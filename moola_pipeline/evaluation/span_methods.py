@@ -20,6 +20,7 @@ from moola_pipeline.models.expansion_model import Thresholds
 from moola_pipeline.models.span_inference import SpanLogits
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import TrainingData
+from moola_pipeline.training.parallel import FORESTS
 from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import Measure, expansion_examples, type_examples
 from moola_pipeline.training.settings import FinetuneSettings
@@ -145,12 +146,17 @@ def _logit(probability: np.ndarray) -> np.ndarray:
 
 
 def _positive(fitted: ExtraTreesClassifier | Pipeline) -> Predictor:
-    return lambda inputs: np.asarray(fitted.predict_proba(inputs))[:, 1]
+    def predictor(inputs: np.ndarray) -> np.ndarray:
+        with FORESTS:
+            return np.asarray(fitted.predict_proba(inputs))[:, 1]
+
+    return predictor
 
 
 def _trees(known: LabeledInputs, seed: int) -> Predictor:
     forest = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    return _positive(forest.fit(known.inputs, known.target))
+    with FORESTS:
+        return _positive(forest.fit(known.inputs, known.target))
 
 
 def _regression(known: LabeledInputs, seed: int) -> Predictor:

@@ -8,6 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from threadpoolctl import threadpool_limits
 
 from moola_pipeline.features.schema import mirrored
+from moola_pipeline.training.parallel import FORESTS
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.spans import Spans
@@ -57,7 +58,7 @@ class Teacher:
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
         """P(1) of (n, d) inputs, the mean of the ensembles: (n,) float32."""
-        with threadpool_limits(1, user_api="openmp"):
+        with FORESTS, threadpool_limits(1, user_api="openmp"):
             each = [trees.predict_proba(inputs)[:, 1] for trees in self.ensembles]
         return np.mean(each, axis=0).astype(np.float32)
 
@@ -103,7 +104,7 @@ def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
     _require_both(known)
     models = (HistGradientBoostingClassifier(random_state=seed + i, **_LIVE_BOOSTS) for i in range(N_BOOSTED))
     # Its threads wait actively: beside another training, two take twice as long as one.
-    with threadpool_limits(1, user_api="openmp"):
+    with FORESTS, threadpool_limits(1, user_api="openmp"):
         return Teacher(tuple(model.fit(known.inputs, known.target) for model in models))
 
 
@@ -111,7 +112,8 @@ def _fit_forest(known: LabeledInputs, settings: dict[str, Any], seed: int, quick
     _require_both(known)
     n_trees = QUICK_TREES if quick else N_TREES
     forest = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **settings)
-    return Teacher((forest.fit(known.inputs, known.target),))
+    with FORESTS:
+        return Teacher((forest.fit(known.inputs, known.target),))
 
 
 def _require_both(known: LabeledInputs) -> None:
