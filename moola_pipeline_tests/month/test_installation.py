@@ -1,13 +1,10 @@
-"""The simulated month of a real installation: its clock, and its first days."""
+"""The simulated month of a real installation: its clock."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from moola_pipeline.storage.home import PROJECT_ROOT
 from moola_pipeline_tests.cli.calls import start
 from moola_pipeline_tests.month.moved_clock import COMPILER, MovedClock
 
@@ -41,14 +38,3 @@ def test_the_clock_of_a_running_process_moves_while_waiting_and_the_ages_of_file
             lines = iter(process.stdout.readline, "")
             assert next(line for line in lines if line.startswith(f"{day:%Y-%m-%d}")).endswith("True True\n")
         process.kill()
-
-
-@pytest.mark.slow
-@needs_compiler
-def test_a_day_of_an_installation_passes_every_check():
-    command = [sys.executable, "-m", "moola_pipeline_tests.month.installation", "--days", "1"]
-    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    assert [line for line in lines if not line.startswith("ok ")] == [], done.stdout + done.stderr
-    assert done.returncode == 0, done.stderr
-    assert any("every session day was marked: 1 of 1 on the day" in line for line in lines)
