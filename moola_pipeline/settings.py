@@ -100,10 +100,7 @@ PROFILES = {
             finetune=FinetuneSettings(seeds=(0,), distill_windows=2000, distill_live_windows=1500),
             report=ReportSettings(live_sessions=10),
         ),
-        Profile(
-            name="full",
-            finetune=FinetuneSettings(distill_windows=16_000, distill_live_windows=12_000, distill_epochs=6),
-        ),
+        Profile(name="full"),
         Profile(name="study"),
     )
 }

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from moola_pipeline.evaluation.minirocket import MiniRocket
 from moola_pipeline.metrics.definitions import N_TYPES, aucpr_retracement
-from moola_pipeline.training.parallel import FORESTS
+from moola_pipeline.training.trees import Fitted, fit_trees, probability
 from moola_pipeline.windows.context import summaries
 
 TYPE_BASELINES = (
@@ -76,11 +76,10 @@ class TypeBaseline:
 
 @dataclass(frozen=True)
 class _SklearnClassifier:
-    classifier: Pipeline | ExtraTreesClassifier
+    classifier: Fitted
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
-        with FORESTS:
-            return np.asarray(self.classifier.predict_proba(inputs.reshape(len(inputs), -1)))[:, 1]
+        return probability(self.classifier, inputs.reshape(len(inputs), -1))
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def fit_type_baseline(name: str, inputs: BaselineInputs, y: np.ndarray, seed: in
     if name.startswith("logistic_"):
         return TypeBaseline(name, _SklearnClassifier(tuned_logistic(flat, y)))
     trees = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    with FORESTS:
-        return TypeBaseline(name, _SklearnClassifier(trees.fit(flat, y)))
+    return TypeBaseline(name, _SklearnClassifier(fit_trees(trees, flat, y)))
 
 
 def need_both_classes(y: np.ndarray) -> None:
@@ -149,7 +147,7 @@ def tuned_logistic(inputs: np.ndarray, y: np.ndarray) -> Pipeline:
         return fit(DEFAULT_STRENGTH).fit(inputs, y)
 
     def validation_aucpr(strength: float) -> float:
-        p = np.empty(len(y))
+        p = np.empty(len(y))  # cross_val_predict would empty the warning filters, as trees do
         for train, scored in folds.split(inputs):
             p[scored] = fit(strength).fit(inputs[train], y[train]).predict_proba(inputs[scored])[:, 1]
         return float(aucpr_retracement(y, p))

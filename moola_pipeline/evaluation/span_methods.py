@@ -8,19 +8,18 @@ them, or loses. All get proposals, calibration and thresholds as the network doe
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.pipeline import Pipeline
 
 from moola_pipeline.evaluation.baselines import DEFAULT_STRENGTH, N_TREES, scaled_logistic, tuned_logistic
 from moola_pipeline.models.expansion_model import Thresholds
 from moola_pipeline.models.span_inference import SpanLogits
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import TrainingData
-from moola_pipeline.training.parallel import FORESTS
 from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import Measure, expansion_examples, type_examples
 from moola_pipeline.training.settings import FinetuneSettings
@@ -33,6 +32,7 @@ from moola_pipeline.training.teachers import (
     teacher_features,
 )
 from moola_pipeline.training.thresholds import fit_thresholds
+from moola_pipeline.training.trees import fit_trees, probability
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import encode_span
@@ -145,27 +145,19 @@ def _logit(probability: np.ndarray) -> np.ndarray:
     return np.log(inside / (1 - inside))
 
 
-def _positive(fitted: ExtraTreesClassifier | Pipeline) -> Predictor:
-    def predictor(inputs: np.ndarray) -> np.ndarray:
-        with FORESTS:
-            return np.asarray(fitted.predict_proba(inputs))[:, 1]
-
-    return predictor
-
-
 def _trees(known: LabeledInputs, seed: int) -> Predictor:
     forest = ExtraTreesClassifier(n_estimators=N_TREES, n_jobs=1, random_state=seed)
-    with FORESTS:
-        return _positive(forest.fit(known.inputs, known.target))
+    return partial(probability, fit_trees(forest, known.inputs, known.target))
 
 
 def _regression(known: LabeledInputs, seed: int) -> Predictor:
-    return _positive(tuned_logistic(known.inputs, known.target))
+    return partial(probability, tuned_logistic(known.inputs, known.target))
 
 
 def _regression_of_many(known: LabeledInputs, seed: int) -> Predictor:
     """Not tuned: with thousands of proposals the penalty matters little, and tuning takes long."""
-    return _positive(scaled_logistic(DEFAULT_STRENGTH, "newton-cholesky").fit(known.inputs, known.target))
+    regression = scaled_logistic(DEFAULT_STRENGTH, "newton-cholesky")
+    return partial(probability, regression.fit(known.inputs, known.target))
 
 
 def _of(teacher: Callable[[LabeledInputs, int], Teacher]) -> Callable[[LabeledInputs, int], Predictor]:

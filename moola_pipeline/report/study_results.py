@@ -12,7 +12,7 @@ FORMAT = 1
 MARGIN = 0.02
 """Differences up to this count as equal."""
 STUDY_FILE = "study.json"
-PRETRAINED, NOISY_STUDENT = "pretrained", "noisy_student"
+PRETRAINED, NOISY_STUDENT = "hidden_blocks", "noisy_student"
 """The noisy student is not pretrained: random encoder weights, distilled from teachers of the same labels."""
 COLUMNS = {
     "probe_type_f1": "probe F1",

@@ -10,7 +10,7 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 Path = Literal["pseudo_labels", "labels"]
 PSEUDO_LABELS, LABELS = "pseudo_labels", "labels"
 N_UNLABELED = 4_000
-"""Unlabeled windows of the default row: a quarter of those of the profile `full`, for the time it takes."""
+"""Unlabeled windows of the default row: half of those of the profile `full`, for the time it takes."""
 SPARSE_BARS = WINDOW_BARS
 """In the density row, one bar in so many keeps its features, as in an earlier version of the project."""
 

@@ -122,7 +122,7 @@ class Study:
         subset: LabelSubset | None = None
         for seed, plans in _by_seed(work):
             missing = [plan for plan in plans if self.store.cell(self.cell_key(plan)) is None]
-            progress.done += not missing
+            progress.done += 0 if missing else 1
             encoders = self._encoders(seed, progress, on_progress) if missing else {}
             for plan in plans:
                 key = self.cell_key(plan)

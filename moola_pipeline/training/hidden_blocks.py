@@ -192,10 +192,6 @@ class HiddenBlocks:
         prediction = self.decoder(apply_dropout(states, dropout), tensors.inputs)
         return torch.nn.functional.mse_loss(prediction, tensors.targets)
 
-    def loss(self, encoder: Encoder, batch: HiddenBatch, dropout: StateDropout | None = None) -> Tensor:
-        """Mean error of a batch in memory."""
-        return self.error(encoder, on_device(self.tensors(batch), encoder.hidden_bar.device), dropout)
-
     def n_targets(self, chosen: HiddenChoice) -> int:
         """Number of hidden bars."""
         return int(chosen.hidden.sum())

@@ -16,9 +16,6 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-FORESTS = threading.RLock()
-"""Held while trees of scikit-learn are fitted or read: for each tree it empties the list of warning filters
-of the whole process for a moment, and a second thread that sees it empty prints a warning for each tree."""
 P = ParamSpec("P")
 T = TypeVar("T")
 

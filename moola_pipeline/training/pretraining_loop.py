@@ -98,7 +98,7 @@ def train_epoch(
 
     Args:
         encoder, task, optimizer: Trained together.
-        batches: From `prefetched_batches`; batches of `Objective.draw` are sent to the device first.
+        batches: From `prefetched_batches`; batches of `HiddenBlocks.draw` are sent to the device first.
         dropout: Dropout of encoder states.
         group: The processes that train together.
     """

@@ -1,14 +1,13 @@
 """Teacher trees, fitted on labels; their probabilities are pseudo-labels. They are never served."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
 
 from moola_pipeline.features.schema import mirrored
-from moola_pipeline.training.parallel import FORESTS
+from moola_pipeline.training.trees import Fitted, fit_trees, probability
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.spans import Spans
@@ -33,12 +32,6 @@ _LIVE_BOOSTS: dict[str, Any] = {
 }
 
 
-class _Probabilistic(Protocol):
-    classes_: np.ndarray
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray: ...
-
-
 class LabeledInputs(NamedTuple):
     """Training data of a teacher: span features (n, d) and targets 0 or 1 (n,)."""
 
@@ -54,13 +47,11 @@ class Teacher:
     boosted trees beside the forest add nothing (`docs/findings.md`).
     """
 
-    ensembles: tuple[_Probabilistic, ...]
+    ensembles: tuple[Fitted, ...]
 
     def probability(self, inputs: np.ndarray) -> np.ndarray:
         """P(1) of (n, d) inputs, the mean of the ensembles: (n,) float32."""
-        with FORESTS, threadpool_limits(1, user_api="openmp"):
-            each = [trees.predict_proba(inputs)[:, 1] for trees in self.ensembles]
-        return np.mean(each, axis=0).astype(np.float32)
+        return np.mean([probability(trees, inputs) for trees in self.ensembles], axis=0).astype(np.float32)
 
 
 def fit_judge(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
@@ -103,17 +94,14 @@ def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
     """
     _require_both(known)
     models = (HistGradientBoostingClassifier(random_state=seed + i, **_LIVE_BOOSTS) for i in range(N_BOOSTED))
-    # Its threads wait actively: beside another training, two take twice as long as one.
-    with FORESTS, threadpool_limits(1, user_api="openmp"):
-        return Teacher(tuple(model.fit(known.inputs, known.target) for model in models))
+    return Teacher(tuple(fit_trees(model, known.inputs, known.target) for model in models))
 
 
 def _fit_forest(known: LabeledInputs, settings: dict[str, Any], seed: int, quick: bool) -> Teacher:
     _require_both(known)
     n_trees = QUICK_TREES if quick else N_TREES
     forest = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **settings)
-    with FORESTS:
-        return Teacher((forest.fit(known.inputs, known.target),))
+    return Teacher((fit_trees(forest, known.inputs, known.target),))
 
 
 def _require_both(known: LabeledInputs) -> None:

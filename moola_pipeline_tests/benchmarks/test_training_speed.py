@@ -56,10 +56,12 @@ def test_windows_joined_one_by_one_are_the_batch_drawn_at_once():
         of_window = batch.where.window == number
         np.testing.assert_array_equal(batch.targets[of_window], window.targets)
         np.testing.assert_array_equal(batch.where.bar[of_window], window.where.bar)
-    losses = [float(task.loss(encoder, window).detach()) for window in alone]
+    losses = [float(task.error(encoder, task.tensors(window)).detach()) for window in alone]
     sizes = [len(window.targets) for window in alone]
     with torch.no_grad():
-        assert float(task.loss(encoder, batch)) == pytest.approx(np.average(losses, weights=sizes), rel=1e-5)
+        assert float(task.error(encoder, task.tensors(batch))) == pytest.approx(
+            np.average(losses, weights=sizes), rel=1e-5
+        )
 
 
 def test_ratios_follow_from_the_seconds():

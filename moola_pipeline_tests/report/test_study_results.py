@@ -50,9 +50,9 @@ def results(**parts: object) -> StudyResults:
         "settings": {},
         "rows": [
             row("scratch", 22, 0.60),
-            row("pretrained", 22, 0.70, 0.10),
+            row("hidden_blocks", 22, 0.70, 0.10),
             row("scratch", 87, 0.70),
-            row("pretrained", 87, 0.60, -0.10, minus_scratch_at_most={"type_f1_macro": score(-0.015)}),
+            row("hidden_blocks", 87, 0.60, -0.10, minus_scratch_at_most={"type_f1_macro": score(-0.015)}),
         ],
         "complete": True,
     }
@@ -94,40 +94,42 @@ def test_the_learning_curve_has_the_pretrained_network_and_scratch():
 
 
 def test_distilled_networks_are_not_in_the_learning_curve():
-    assert learning_curve(results(rows=[row("pretrained", 22, 0.9, distilled=True)])) == []
+    assert learning_curve(results(rows=[row("hidden_blocks", 22, 0.9, distilled=True)])) == []
 
 
 def test_the_table_holds_every_row_with_its_interval():
     lines = study_lines(results())
     assert "110 validation expansions in 100 windows of 50 sessions; no test row was read" in lines[0]
     assert any(line.startswith("22 labels, scratch") and "0.600 [0.55, 0.65]" in line for line in lines)
-    assert any(line.startswith("22 labels, pretrained") and "+0.100 [+0.05, +0.15]" in line for line in lines)
+    assert any(
+        line.startswith("22 labels, hidden blocks") and "+0.100 [+0.05, +0.15]" in line for line in lines
+    )
 
 
 def test_conclusions_name_only_differences_whose_interval_excludes_the_margin():
     lines = conclusions(results())
-    assert "type F1, interval above scratch: 22 labels, pretrained" in lines
-    assert "type F1, interval more than 0.02 below scratch: 87 labels, pretrained" in lines
-    unsure = [row("pretrained", 22, 0.61, 0.01)]
+    assert "type F1, interval above scratch: 22 labels, hidden blocks" in lines
+    assert "type F1, interval more than 0.02 below scratch: 87 labels, hidden blocks" in lines
+    unsure = [row("hidden_blocks", 22, 0.61, 0.01)]
     assert conclusions(results(rows=unsure))[0] == "type F1, interval above scratch: none"
 
 
 def test_half_of_the_labels_is_level_with_all_of_them_within_the_margin():
     (line,) = (line for line in conclusions(results()) if "with all labels" in line)
     assert line.endswith("-0.015 [-0.07, +0.04], level")
-    below = row("pretrained", 87, 0.6, -0.1, minus_scratch_at_most={"type_f1_macro": score(-0.03)})
+    below = row("hidden_blocks", 87, 0.6, -0.1, minus_scratch_at_most={"type_f1_macro": score(-0.03)})
     assert conclusions(results(rows=[below]))[-1].endswith("below")
 
 
 def test_the_noisy_student_is_compared_with_scratch_and_a_distilled_encoder_with_the_student():
     rows = [
         row("noisy_student", 22, 0.7, 0.1, distilled=True),
-        row("pretrained", 22, 0.7, 0.08, distilled=True),
+        row("hidden_blocks", 22, 0.7, 0.08, distilled=True),
     ]
     assert [row.in_product for row in rows] == [False, True]
     lines = conclusions(results(rows=rows))
     assert "type F1, interval above scratch: 22 labels, noisy student" in lines
-    assert "type F1, interval above the noisy student: 22 labels, pretrained, distilled" in lines
+    assert "type F1, interval above the noisy student: 22 labels, hidden blocks, distilled" in lines
 
 
 def test_a_stopped_study_is_reported_as_incomplete():

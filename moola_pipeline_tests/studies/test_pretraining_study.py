@@ -167,26 +167,26 @@ def test_differences_are_paired_with_scratch_over_the_same_seeds(held: tuple[Stu
     by_name = {(row.arm, row.distilled, row.count): row for row in rows}
     assert len(by_name) == len(planned(SMALL)) / len(SMALL.seeds)
     for count in SMALL.counts:
-        scratch, own = by_name["scratch", False, count], by_name["pretrained", False, count]
+        scratch, own = by_name["scratch", False, count], by_name["hidden_blocks", False, count]
         gained = own.minus_scratch["type_f1_macro"].estimate
         difference = (own.scores["type_f1_macro"].estimate or 0) - (
             scratch.scores["type_f1_macro"].estimate or 0
         )
         assert gained == pytest.approx(difference)
         assert scratch.minus_scratch == {}
-    assert by_name["pretrained", False, 12].minus_scratch_at_most
-    assert not by_name["pretrained", False, 24].minus_scratch_at_most
+    assert by_name["hidden_blocks", False, 12].minus_scratch_at_most
+    assert not by_name["hidden_blocks", False, 24].minus_scratch_at_most
     assert set(by_name["measured", False, 12].scores) == {"probe_type_f1", "probe_log_loss"}
 
 
 def test_a_seed_missing_in_scratch_is_left_out_of_the_difference(held: tuple[Study, list[Cell]]):
     study, cells = held
     fewer = [cell for cell in cells if not (cell.arm == "scratch" and cell.seed == 1)]
-    some = [cell for cell in fewer if not (cell.arm == "pretrained" and cell.seed == 1)]
+    some = [cell for cell in fewer if not (cell.arm == "hidden_blocks" and cell.seed == 1)]
     rows, other = (study_rows(part, study.data.validation, 100) for part in (fewer, some))
 
     def gained(of: list) -> object:
-        return next(row for row in of if row.arm == "pretrained" and row.count == 12).minus_scratch
+        return next(row for row in of if row.arm == "hidden_blocks" and row.count == 12).minus_scratch
 
     assert gained(rows) == gained(other)
 

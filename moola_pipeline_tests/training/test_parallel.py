@@ -1,7 +1,5 @@
 """Parallel works: the same results in the same order, exceptions raised, and no thread left running."""
 
-import subprocess
-import sys
 import threading
 import time
 from functools import partial
@@ -109,24 +107,3 @@ def test_a_gpu_trains_one_at_a_time_by_default():
     assert n_workers("cuda", 3) == 3
     assert n_workers("cpu", 5) == 5
     assert n_workers("cpu") >= 1
-
-
-def test_forests_in_two_threads_print_no_warning():
-    """In a process of its own: pytest replaces the warning filters, which are the matter here."""
-    code = """
-import sys
-import numpy as np
-from functools import partial
-from moola_pipeline.training.parallel import all_in_parallel
-from moola_pipeline.training.teachers import LabeledInputs, fit_judge
-known = LabeledInputs(np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2)
-
-sys.setswitchinterval(1e-6)
-
-def work(seed):
-    return fit_judge(known, seed).probability(known.inputs)
-
-all_in_parallel([partial(work, seed) for seed in range(8)], workers=4)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not done.stderr
