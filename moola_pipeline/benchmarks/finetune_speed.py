@@ -22,6 +22,7 @@ from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.distillation import distill
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TaskWeights, losses
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.pseudo_labels import PseudoLabels
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline.training.supervised_loop import Student, SupervisedLoop, WeightAveraging, new_optimizer
@@ -113,9 +114,7 @@ def _distillation_at(market: MarketArrays, size: int, device: str, steps: int) -
     classifier = student.classifier.train()
     classifier.set_dropout(settings.distill_dropout)
     prepared = _prepared(market, pseudo_labels, steps, device)
-    optimizer = torch.optim.AdamW(
-        classifier.parameters(), settings.distill_learning_rate, fused=device == "cuda"
-    )
+    optimizer = AdamW(classifier.parameters(), settings.distill_learning_rate, fused=device == "cuda")
 
     def loss_of(pair: tuple[DistillStep, DistillStep]) -> torch.Tensor:
         whole, live = (_logits(classifier, *step[:2]) for step in pair)

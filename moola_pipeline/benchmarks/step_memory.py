@@ -11,6 +11,7 @@ from moola_pipeline.benchmarks.measured_process import json_output_of, resident_
 from moola_pipeline.features.schema import N_FEATURES
 from moola_pipeline.models.encoder import Encoder, states_of
 from moola_pipeline.training.device import set_precision
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.settings import PretrainSettings
 from moola_pipeline.windows.window_geometry import VIEW_BARS
 
@@ -62,7 +63,7 @@ def print_steps(device: str, recomputed: str, steps: str, *sizes: str) -> None:
     encoder = Encoder(PretrainSettings().hidden_units).to(device)
     head = torch.nn.Linear(2 * encoder.hidden_units, N_FEATURES).to(device)
     learned = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(learned, fused=device == "cuda")
+    optimizer = AdamW(learned, fused=device == "cuda")
 
     def loss_of(features: torch.Tensor) -> torch.Tensor:
         states = states_of(encoder, features, recomputed == "1")

@@ -13,6 +13,7 @@ from moola_pipeline.models.span_inference import Views, group_by_view, spans_of_
 from moola_pipeline.training.checkpoints import Checkpoint, NumpyGenerator
 from moola_pipeline.training.device import to_device
 from moola_pipeline.training.losses import require_finite, smoothed
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.parallel import check_halt
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.pseudo_labels import PseudoLabels
@@ -75,7 +76,7 @@ def distill(
     parameters = list(classifier.parameters())
     rate, n_steps = settings.distill_learning_rate, settings.distill_epochs * n_batches
     fused = torch.device(student.device).type == "cuda"
-    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=settings.weight_decay, fused=fused)
+    optimizer = AdamW(parameters, rate, weight_decay=settings.weight_decay, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=n_steps, pct_start=RISE)
     parts = {"optimizer": optimizer, "schedule": schedule, "order": NumpyGenerator(rng), **student.parts}
     for epoch in range(checkpoint.restore(parts), settings.distill_epochs):

@@ -20,6 +20,7 @@ from moola_pipeline.training.checkpoints import (
 )
 from moola_pipeline.training.device import precision_on
 from moola_pipeline.training.hidden_blocks import HiddenBlocks, HiddenChoice, StateDropout
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.pretraining_loop import (
     HeldOut,
     choices,
@@ -206,7 +207,7 @@ def new_encoder(market: MarketArrays, train: np.ndarray, settings: PretrainSetti
 def new_optimizer(network: torch.nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
     """AdamW; fused into one kernel if the network is on a GPU."""
     parameters = list(network.parameters())
-    return torch.optim.AdamW(
+    return AdamW(
         parameters,
         settings.learning_rate,
         weight_decay=settings.weight_decay,

@@ -16,6 +16,7 @@ from moola_pipeline.training.best_epoch import BestEpoch
 from moola_pipeline.training.checkpoints import NumpyGenerator, Stateful, TorchGenerator
 from moola_pipeline.training.examples import Examples
 from moola_pipeline.training.losses import TASKS, TaskWeights, losses, require_finite
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.parallel import check_halt
 from moola_pipeline.training.prefetch import prefetched
 from moola_pipeline.training.settings import FinetuneSettings
@@ -179,7 +180,7 @@ def new_optimizer(
 ) -> torch.optim.Optimizer:
     """AdamW with a separate learning rate for the encoder."""
     heads = [p for name, p in classifier.named_parameters() if not name.startswith("encoder.")]
-    return torch.optim.AdamW(
+    return AdamW(
         [
             {"params": [*heads, *task_weights.parameters()], "lr": settings.learning_rate},
             {"params": list(classifier.encoder.parameters()), "lr": settings.encoder_learning_rate},

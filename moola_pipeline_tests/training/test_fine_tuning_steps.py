@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from moola_pipeline.training import batches, distillation, losses
+from moola_pipeline.training import batches, distillation, losses, supervised_loop
 from moola_pipeline.training.device import to_device
+from moola_pipeline.training.optimizer import AdamW
 from moola_pipeline.training.settings import FinetuneSettings
 from moola_pipeline_tests.gpu import run_distill_steps, run_label_steps
 from moola_pipeline_tests.made_bars import made_bars
@@ -25,10 +26,8 @@ WAYS = [run_distill_steps, run_label_steps]
 @pytest.fixture(autouse=True)
 def _steps_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adam on the CPU reads its step count; on a GPU the fused kernel reads nothing back."""
-    plain = torch.optim.AdamW
-    monkeypatch.setattr(
-        torch.optim, "AdamW", lambda *given, **named: plain(*given, **named | {"fused": True})
-    )
+    for module in (distillation, supervised_loop):
+        monkeypatch.setattr(module, "AdamW", lambda *given, **named: AdamW(*given, **named | {"fused": True}))
 
 
 def waits_of(way: Callable[..., None], n_steps: int) -> Waits:
