@@ -96,8 +96,10 @@ PROFILES = {
         ),
         Profile(
             name="demo",
-            pretrain=PretrainSettings(max_windows=4000, epochs=3),
-            finetune=FinetuneSettings(seeds=(0,), distill_windows=2000, distill_live_windows=1500),
+            pretrain=PretrainSettings(max_windows=2500, epochs=3),
+            finetune=FinetuneSettings(
+                seeds=(0,), scratch_seeds=0, distill_windows=2000, distill_live_windows=1500
+            ),
             report=ReportSettings(live_sessions=10),
         ),
         Profile(name="full"),

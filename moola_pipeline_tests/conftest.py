@@ -1,5 +1,6 @@
 """Environment of all tests: one thread, no telemetry, no display, no state of the user."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from moola_pipeline.cli import RARE_COLLECTIONS
 from moola_pipeline.storage.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from moola_pipeline_tests.surroundings import surroundings_kept
 
@@ -24,6 +26,7 @@ HOMES = {"smoke_home", "registered_home"}
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
 for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
     os.environ.pop(_shared, None)  # tests write to no shared store
+gc.set_threshold(*RARE_COLLECTIONS)
 settings.register_profile("moola", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("moola")
 os.environ.update(QUIET)  # must precede imports of numpy, torch and mlflow in test modules

@@ -81,5 +81,5 @@ def raw_nq_bars(context: dg.AssetExecutionContext, pipeline: Pipeline, tracking:
 
 
 def _rolls(bars: pd.DataFrame) -> int | str:
-    contracts = set(bars["contract"].dropna())
-    return len(contracts) - 1 if contracts else "none registered: a roll looks like a price move"
+    n_contracts = len(bars["contract"].dropna().unique())
+    return n_contracts - 1 if n_contracts else "none registered: a roll looks like a price move"

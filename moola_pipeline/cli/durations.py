@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 MEASURED_BARS = {"smoke": 60_000, "demo": 1_650_000, "full": 1_650_000}
 """Bars of the runs behind ESTIMATES."""
 ESTIMATES = {
-    "raw_nq_bars": {"smoke": 6, "demo": 14, "full": 6},
+    "raw_nq_bars": {"smoke": 6, "demo": 11, "full": 6},
     "labeled_expansions": {"smoke": 1, "demo": 1, "full": 2},
     "relativity_features": {"smoke": 2, "demo": 3, "full": 3},
     "densified_windows": {"smoke": 1, "demo": 1, "full": 2},
-    "pretrained_encoder": {"smoke": 8, "demo": 20, "full": 400},
-    "finetuned_classifier": {"smoke": 10, "demo": 50, "full": 650},
-    "bootstrap_ci_report": {"smoke": 20, "demo": 60, "full": 220},
+    "pretrained_encoder": {"smoke": 8, "demo": 10, "full": 400},
+    "finetuned_classifier": {"smoke": 10, "demo": 32, "full": 650},
+    "bootstrap_ci_report": {"smoke": 20, "demo": 36, "full": 220},
     "registered_model": {"smoke": 4, "demo": 4, "full": 6},
     "latest_expansions": {"smoke": 1, "demo": 1, "full": 3},
 }

@@ -47,8 +47,9 @@ def score_alarm_budgets(
     if fitted is None:
         return {}
     scores = {}
-    for budget, threshold in fit_budgets(fitted).items():
-        raised = tested.alarms(threshold)
+    thresholds = fit_budgets(fitted)
+    alarms_of_budgets = tested.alarms(np.array(list(thresholds.values())))
+    for (budget, threshold), raised in zip(thresholds.items(), alarms_of_budgets, strict=True):
         alarms = pd.DataFrame(
             {
                 "session": tested.session[raised],
@@ -72,7 +73,7 @@ def fit_budgets(fitted: AlarmCandidates) -> dict[int, float]:
     ranked = np.unique(fitted.probability)[::-1]
     ranks = np.unique(np.geomspace(1, max(len(ranked), 1), N_THRESHOLDS).astype(np.int64)) - 1
     thresholds = ranked[ranks] if len(ranked) else np.array([1.0])
-    per_session = np.array([len(fitted.alarms(float(one))) / len(fitted.sessions) for one in thresholds])
+    per_session = np.array([len(alarms) / len(fitted.sessions) for alarms in fitted.alarms(thresholds)])
     above = np.maximum.accumulate(per_session)  # a lower threshold may raise fewer alarms: they merge
     chosen = np.searchsorted(above, BUDGETS, side="right") - 1
     places = np.maximum(chosen, 0).tolist()

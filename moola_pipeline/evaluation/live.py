@@ -1,5 +1,6 @@
 """Scores of live mode: alarms in labeled windows and whole sessions, and the rule as a baseline."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.alarms import score_alarms, score_sessions
 from moola_pipeline.metrics.scores import Scored, score_types
 from moola_pipeline.models.expansion_model import ExpansionModel
-from moola_pipeline.models.live import OnsetCandidates, onset_candidates, raised_alarms
+from moola_pipeline.models.live import OnsetCandidates, alarms_by_threshold, onset_candidates, raised_alarms
 from moola_pipeline.models.span_inference import read_spans
 from moola_pipeline.training.live_thresholds import fit_delay_thresholds
 from moola_pipeline.training.pseudo_labels import fit_min_net
@@ -53,9 +54,9 @@ class AlarmCandidates:
     session: np.ndarray
     probability: np.ndarray
 
-    def alarms(self, threshold: float) -> np.ndarray:
-        """Indices of the candidates that raise an alarm at a threshold."""
-        return raised_alarms(self.candidates, self.series, self.probability, threshold, MAX_WAIT)
+    def alarms(self, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+        """Indices of the candidates that raise an alarm, for each threshold."""
+        return alarms_by_threshold(self.candidates, self.series, self.probability, thresholds, MAX_WAIT)
 
 
 def alarm_candidates(

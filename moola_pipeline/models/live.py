@@ -1,5 +1,6 @@
 """Live mode: onset candidates at the bar that has just closed, and their alarms."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -122,15 +123,27 @@ def raised_alarms(
     Returns:
         Indices of the candidates that raise an alarm, sorted by series and time.
     """
-    likely = np.flatnonzero((probability >= threshold) & (candidates.closed - candidates.start <= max_wait))
-    order = np.lexsort(
-        (-candidates.start[likely], -probability[likely], candidates.closed[likely], series[likely])
-    )
-    index = likely[order]
-    raised = np.zeros(len(index), np.bool_)
-    moves = series[index], candidates.closed[index], candidates.start[index], candidates.direction[index]
-    _raise(*moves, SAME_MOVE_BARS, raised)
-    return index[raised]
+    return next(alarms_by_threshold(candidates, series, probability, np.array([threshold]), max_wait))
+
+
+def alarms_by_threshold(
+    candidates: OnsetCandidates,
+    series: np.ndarray,
+    probability: np.ndarray,
+    thresholds: np.ndarray,
+    max_wait: int,
+) -> Iterator[np.ndarray]:
+    """What `raised_alarms` gives for each of many thresholds; candidates are sorted once."""
+    in_time = np.flatnonzero(candidates.closed - candidates.start <= max_wait)
+    ranked = -probability[in_time], candidates.closed[in_time], series[in_time]
+    order = in_time[np.lexsort((-candidates.start[in_time], *ranked))]
+    sorted_probability = probability[order]
+    for threshold in thresholds:
+        index = order[sorted_probability >= threshold]
+        raised = np.zeros(len(index), np.bool_)
+        moves = series[index], candidates.closed[index], candidates.start[index], candidates.direction[index]
+        _raise(*moves, SAME_MOVE_BARS, raised)
+        yield index[raised]
 
 
 # Constants of other modules are arguments: numba's cache does not notice when they change.

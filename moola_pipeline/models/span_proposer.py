@@ -60,12 +60,26 @@ class RankedSpans(NamedTuple):
         bounds, ordering = _bounds(loosest), ORDERINGS.index(loosest.ordering)
         return cls(measures, loosest, *_rank(measures.net_atr, measures.efficiency, bounds, ordering))
 
-    def propose(self, proposer: SpanProposer) -> Spans:
-        """What `propose` gives for these windows.
+    def within(self, tighter: SpanProposer) -> "RankedSpans":
+        """Those that satisfy a tighter rule as well, which are fewer to go through.
 
         Raises:
             ValueError: If the rule has another score, or allows spans that were not ranked.
         """
+        first, kept = _narrow(self.first, self.ends, self.sizes, self._bounds_within(tighter))
+        return RankedSpans(self.measures, tighter, first, self.ends[kept], self.sizes[kept])
+
+    def propose(self, proposer: SpanProposer) -> Spans:
+        """What `propose` gives for these windows.
+
+        Raises:
+            ValueError: As `within`.
+        """
+        out = np.empty((len(self.measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
+        count = _choose(self.first, self.ends, self.sizes, self._bounds_within(proposer), out)
+        return _pointed(self.measures, out[:count])
+
+    def _bounds_within(self, proposer: SpanProposer) -> tuple[float, float, int, int]:
         loosest = self.loosest
         if proposer.ordering != loosest.ordering or not (
             proposer.min_net_atr >= loosest.min_net_atr
@@ -74,9 +88,7 @@ class RankedSpans(NamedTuple):
             and proposer.max_length <= loosest.max_length
         ):
             raise ValueError(f"a rule must be within {loosest}, got {proposer}")
-        out = np.empty((len(self.measures.net_atr) * MAX_PROPOSALS, 3), np.int64)
-        count = _choose(self.first, self.ends, self.sizes, _bounds(proposer), out)
-        return _pointed(self.measures, out[:count])
+        return _bounds(proposer)
 
 
 def _bounds(proposer: SpanProposer) -> tuple[float, float, int, int]:
@@ -125,6 +137,25 @@ def _choose(first, ends, sizes, bounds, out):
 
 
 @numba.njit(cache=True, nogil=True)
+def _narrow(first, ends, sizes, bounds):
+    kept, n_kept, kept_first = np.empty(len(ends), np.int64), 0, np.zeros_like(first)
+    for b in range(len(first) - 1):
+        for i in range(first[b], first[b + 1]):
+            if _is_within(ends[i, 0], ends[i, 1], sizes[i, 0], sizes[i, 1], bounds):
+                kept[n_kept] = i
+                n_kept += 1
+        kept_first[b + 1] = n_kept
+    return kept_first, kept[:n_kept]
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_within(first, last, net, efficiency, bounds):
+    min_net, min_efficiency, min_length, max_length = bounds
+    length = last - first + 1
+    return min_length <= length <= max_length and net >= min_net and efficiency >= min_efficiency
+
+
+@numba.njit(cache=True, nogil=True)
 def _satisfying(net, efficiency, bounds, ordering, ends, sizes):
     """Write the spans of a window that satisfy the bounds, and return their order by score."""
     min_net, min_efficiency, min_length, max_length = bounds
@@ -155,15 +186,11 @@ def _choose_in(window, ends, sizes, bounds, n_bars, out, count):
 
     Rows are written in the order of their starts.
     """
-    min_net, min_efficiency, min_length, max_length = bounds
     taken, end_of = np.zeros(n_bars, np.bool_), np.zeros(n_bars, np.int64)
     n_kept = 0
     for i in range(len(ends)):
         first, last = ends[i]
-        length = last - first + 1
-        if length < min_length or length > max_length:
-            continue
-        if sizes[i, 0] < min_net or sizes[i, 1] < min_efficiency:
+        if not _is_within(first, last, sizes[i, 0], sizes[i, 1], bounds):
             continue
         if taken[first : last + 1].any():
             continue

@@ -1,11 +1,12 @@
 """Live mode: calibration and a threshold for each wait, fitted on validation windows."""
 
+import numba
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
-from moola_pipeline.models.live import LiveThresholds, OnsetCandidates, raised_alarms, read_live
+from moola_pipeline.models.live import LiveThresholds, OnsetCandidates, alarms_by_threshold, read_live
 from moola_pipeline.training.pseudo_labels import claim_targets
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
@@ -64,16 +65,8 @@ def fit_delay_thresholds(
     for wait in WAITS:
         in_time = score[candidates.closed - candidates.start <= wait]
         values = np.unique(np.quantile(in_time, THRESHOLD_QUANTILES)) if len(in_time) else np.array([1.0])
-        f1 = [
-            alarm_f1(
-                windows,
-                candidates,
-                window,
-                raised_alarms(candidates, window, score, float(threshold), wait),
-                wait,
-            )
-            for threshold in values
-        ]
+        raised = alarms_by_threshold(candidates, window, score, values, wait)
+        f1 = [alarm_f1(windows, candidates, window, alarms, wait) for alarms in raised]
         thresholds[wait] = float(values[int(np.argmax(f1))])
     return thresholds
 
@@ -107,12 +100,29 @@ def _match_labels(
 ) -> np.ndarray:
     """Whether each alarm matches a label: nearest onsets first, each label once; (n,) bool."""
     labeled = labeled.pointed()
-    distance = np.abs(onset[:, None] - labeled.start)  # (n_alarms, n_labels)
-    near = (distance <= ONSET_COLLAR_BARS) & (closed[:, None] <= labeled.start + wait)
-    near &= (window[:, None] == labeled.window) & (direction[:, None] == labeled.direction)
-    pairs = np.argwhere(near)
-    matched, used = np.zeros(len(onset), bool), np.zeros(len(labeled.window), bool)
-    for alarm, label in pairs[np.argsort(distance[near], kind="stable")]:
-        if not matched[alarm] and not used[label]:
-            matched[alarm] = used[label] = True
+    matched = np.zeros(len(onset), np.bool_)
+    labels = labeled.window, labeled.start, labeled.direction
+    _match(window, onset, closed, direction, labels, wait, ONSET_COLLAR_BARS, matched)
     return matched
+
+
+# Constants of other modules are arguments: numba's cache does not notice when they change.
+@numba.njit(cache=True, nogil=True)
+def _match(window, onset, closed, direction, labels, wait, collar, matched):
+    label_window, label_start, label_direction = labels
+    used = np.zeros(len(label_window), np.bool_)
+    for apart in range(collar + 1):
+        for i in range(len(onset)):
+            if matched[i]:
+                continue
+            for j in range(np.searchsorted(label_window, window[i]), len(label_window)):
+                if label_window[j] != window[i]:
+                    break
+                if (
+                    not used[j]
+                    and abs(onset[i] - label_start[j]) == apart
+                    and direction[i] == label_direction[j]
+                    and closed[i] <= label_start[j] + wait
+                ):
+                    matched[i] = used[j] = True
+                    break

@@ -1,7 +1,6 @@
 """Fitting of the span proposer on training labels: coordinate search over its five thresholds."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable
 from itertools import product
 
 import numba
@@ -89,6 +88,9 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
         "min_length": sorted({int(q) + 1 for q in np.quantile(length, (0, 0.05, 0.1, 0.25), method="lower")}),
         "max_length": sorted({int(q) + 1 for q in np.quantile(length, (0.8, 0.9, 0.95, 1), method="higher")}),
     }
+    sweeps = [
+        [{name: value} for value in choices[name]] for name in ("min_net_atr", "min_efficiency", "min_length")
+    ]
     climbs = []
     for ordering in ORDERINGS:
         loosest = SpanProposer(
@@ -98,7 +100,7 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
             max_length=max(choices["max_length"]),
             ordering=ordering,
         )
-        score_of = _f_betas(RankedSpans.of(measures, loosest), labeled, beta)
+        search = _Search(RankedSpans.of(measures, loosest), labeled, beta)
         for longest in choices["max_length"]:
             start = loosest.model_copy(
                 update={
@@ -107,7 +109,7 @@ def fit_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) -> S
                     "max_length": longest,
                 }
             )
-            climbs.append(_climb(score_of, start, choices))
+            climbs.append(search.climb(start, lambda _: sweeps))
     return max(climbs, key=lambda climb: climb[1])[0]
 
 
@@ -135,31 +137,26 @@ def improve_proposer(measures: SpanMeasures, labeled: Spans, beta: float = 1.0) 
             max_length=MAX_LENGTH,
             ordering=ordering,
         )
-        score_of = _f_betas(RankedSpans.of(measures, loosest), labeled, beta)
-        score = score_of(proposer)
-        improved = True
-        while improved:
-            improved = False
-            for changes in _moves(proposer, nets, efficiencies):
-                candidate = proposer.model_copy(update=changes)
-                candidate_score = score_of(candidate)
-                if candidate_score > score + 1e-12:
-                    proposer, score, improved = candidate, candidate_score, True
-        results.append((proposer, score))
+        search = _Search(RankedSpans.of(measures, loosest), labeled, beta)
+        results.append(search.climb(proposer, lambda rule: _sweeps(rule, nets, efficiencies)))
     return max(results, key=lambda result: result[1])[0]
 
 
-def _moves(
-    proposer: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray
-) -> Iterator[Mapping[str, float]]:
+Sweep = list[dict[str, float]]
+"""Changes of the same thresholds, to try one after the other."""
+
+
+def _sweeps(proposer: SpanProposer, nets: np.ndarray, efficiencies: np.ndarray) -> list[Sweep]:
     """Changes to try: one threshold to any value, or both to nearby values."""
-    yield from ({"min_net_atr": float(value)} for value in nets)
-    yield from ({"min_efficiency": float(value)} for value in efficiencies)
-    yield from ({"min_length": bars} for bars in range(1, proposer.max_length + 1))
-    yield from ({"max_length": bars} for bars in range(proposer.min_length, MAX_LENGTH + 1))
     i, j = np.searchsorted(nets, proposer.min_net_atr), np.searchsorted(efficiencies, proposer.min_efficiency)
-    for net, efficiency in product(nets[max(i - 4, 0) : i + 5], efficiencies[max(j - 4, 0) : j + 5]):
-        yield {"min_net_atr": float(net), "min_efficiency": float(efficiency)}
+    nearby = product(nets[max(i - 4, 0) : i + 5], efficiencies[max(j - 4, 0) : j + 5])
+    return [
+        [{"min_net_atr": float(value)} for value in nets],
+        [{"min_efficiency": float(value)} for value in efficiencies],
+        [{"min_length": bars} for bars in range(1, proposer.max_length + 1)],
+        [{"max_length": bars} for bars in range(proposer.min_length, MAX_LENGTH + 1)],
+        [{"min_net_atr": float(net), "min_efficiency": float(efficiency)} for net, efficiency in nearby],
+    ]
 
 
 def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -171,25 +168,38 @@ def _labeled_measures(measures: SpanMeasures, labeled: Spans) -> tuple[np.ndarra
     return np.abs(measures.net_atr[at]), measures.efficiency[at], length
 
 
-def _f_betas(ranked: RankedSpans, labeled: Spans, beta: float) -> Callable[[SpanProposer], float]:
-    """F-beta of a rule; a search meets a third of its rules again, and they are computed once."""
-    scores = cache(lambda proposer: f_beta(ranked.propose(proposer), labeled, beta))
-    return scores  # pyright: ignore[reportReturnType] - frozen models have a hash
+class _Search:
+    """Coordinate search for the rule with the best F-beta; it meets a third of its rules again."""
 
+    def __init__(self, ranked: RankedSpans, labeled: Spans, beta: float) -> None:
+        self.ranked, self.labeled, self.beta = ranked, labeled, beta
+        self.known: dict[SpanProposer, float] = {}
 
-def _climb(
-    score_of: Callable[[SpanProposer], float], proposer: SpanProposer, choices: dict[str, list]
-) -> tuple[SpanProposer, float]:
-    score = score_of(proposer)
-    improved = True
-    while improved:
-        improved = False
-        for name in ("min_net_atr", "min_efficiency", "min_length"):
-            for value in choices[name]:
-                candidate = proposer.model_copy(update={name: value})
-                if candidate.min_length > candidate.max_length:
-                    continue
-                candidate_score = score_of(candidate)
-                if candidate_score > score + 1e-12:
-                    proposer, score, improved = candidate, candidate_score, True
-    return proposer, score
+    def climb(
+        self, proposer: SpanProposer, sweeps_of: Callable[[SpanProposer], list[Sweep]]
+    ) -> tuple[SpanProposer, float]:
+        """Sweep until none improves the rule; the best rule and its F-beta."""
+        score = self.score(proposer, self.ranked)
+        before = -1.0
+        while score > before:
+            before = score
+            for sweep in sweeps_of(proposer):
+                proposer, score = self._swept(proposer, score, sweep)
+        return proposer, score
+
+    def _swept(self, proposer: SpanProposer, score: float, sweep: Sweep) -> tuple[SpanProposer, float]:
+        """The best of the rule and its changes, among the spans that the other thresholds allow."""
+        swept = {name: getattr(self.ranked.loosest, name) for change in sweep for name in change}
+        allowed = self.ranked.within(proposer.model_copy(update=swept))
+        for change in sweep:
+            candidate = proposer.model_copy(update=change)
+            candidate_score = self.score(candidate, allowed)
+            if candidate_score > score + 1e-12:
+                proposer, score = candidate, candidate_score
+        return proposer, score
+
+    def score(self, proposer: SpanProposer, allowed: RankedSpans) -> float:
+        """F-beta of a rule, computed once."""
+        if proposer not in self.known:
+            self.known[proposer] = f_beta(allowed.propose(proposer), self.labeled, self.beta)
+        return self.known[proposer]

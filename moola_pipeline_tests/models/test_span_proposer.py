@@ -161,9 +161,12 @@ def test_ranked_once_spans_are_proposed_as_by_each_rule_alone(
         max_length=lengths[1],
         ordering=ordering,
     )
-    ranked = RankedSpans.of(MEASURES, loosest).propose(rule)
-    for one, other in zip(ranked.arrays, propose(MEASURES, rule).arrays, strict=True):
-        np.testing.assert_array_equal(one, other)
+    ranked, alone = RankedSpans.of(MEASURES, loosest), propose(MEASURES, rule).arrays
+    longer = rule.model_copy(update={"max_length": loosest.max_length})
+    for spans in (ranked, ranked.within(loosest), ranked.within(longer), ranked.within(rule)):
+        for one, other in zip(spans.propose(rule).arrays, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(ranked.within(longer).ends) <= len(ranked.ends)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +181,9 @@ def test_ranked_once_spans_are_proposed_as_by_each_rule_alone(
 )
 def test_a_rule_that_the_ranking_does_not_cover_is_refused(changes: dict[str, object]):
     ranked = RankedSpans.of(MEASURES, RULE)
-    with pytest.raises(ValueError, match="a rule must be within"):
-        ranked.propose(rule_with(**changes))
+    for read in (ranked.propose, ranked.within, ranked.within(RULE).propose):
+        with pytest.raises(ValueError, match="a rule must be within"):
+            read(rule_with(**changes))
 
 
 def test_nothing_is_proposed_from_an_empty_ranking():

@@ -8,12 +8,17 @@ import pytest
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.models.live import OnsetCandidates, read_live
-from moola_pipeline.training.live_thresholds import alarm_f1, fit_delay_thresholds, fit_live_thresholds
+from moola_pipeline.training.live_thresholds import (
+    _match_labels,
+    alarm_f1,
+    fit_delay_thresholds,
+    fit_live_thresholds,
+)
 from moola_pipeline.training.pseudo_labels import PseudoLabels, claim_targets, fit_min_net, make_pseudo_labels
 from moola_pipeline.windows.dense import live_windows_of
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
-from moola_pipeline.windows.window_geometry import LIVE_BARS, WAITS, WINDOW_BARS
+from moola_pipeline.windows.window_geometry import LIVE_BARS, ONSET_COLLAR_BARS, WAITS, WINDOW_BARS
 from moola_pipeline_tests.made_bars import InstrumentData, with_prices
 from moola_pipeline_tests.training.conftest import RULE, SplitRows
 from moola_pipeline_tests.training.test_distillation import distilled
@@ -165,6 +170,37 @@ def test_the_f1_of_alarms_worked_by_hand():
     assert alarm_f1(one_window(50), candidates, window, np.array([0, 3]), 1) == 1
     assert alarm_f1(one_window(50), candidates, window, np.array([0, 1]), 3) == pytest.approx(2 / 3)
     assert alarm_f1(one_window(50, -1), candidates, window, np.array([0]), 1) == 0
+
+
+def nearest_pairs(labeled: Spans, window, onset, closed, direction, wait: int) -> np.ndarray:
+    """The matches of `_match_labels` by a sort of all pairs."""
+    pairs = [
+        (apart, alarm, label)
+        for alarm in range(len(onset))
+        for label in range(len(labeled.start))
+        if window[alarm] == labeled.window[label] and direction[alarm] == labeled.direction[label]
+        if (apart := abs(onset[alarm] - labeled.start[label])) <= ONSET_COLLAR_BARS
+        if closed[alarm] <= labeled.start[label] + wait
+    ]
+    matched, used = np.zeros(len(onset), bool), set()
+    for _, alarm, label in sorted(pairs):
+        if not matched[alarm] and label not in used:
+            matched[alarm] = True
+            used.add(label)
+    return matched
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_nearest_onsets_are_matched_first_and_each_label_once(seed: int):
+    rng = np.random.default_rng(seed)
+    start, label_window = rng.integers(30, 45, 12), np.sort(rng.integers(0, 3, 12))
+    labeled = Spans.untyped(label_window, start, start + 4, rng.choice([-1, 1], 12).astype(np.int8))
+    window, onset = rng.integers(0, 3, 30), rng.integers(28, 48, 30)
+    alarms = window, onset, onset + rng.integers(0, 4, 30), rng.choice([-1, 1], 30)
+    wait = int(rng.choice([0, 1, 3]))
+    matched = _match_labels(labeled, *alarms, wait)
+    assert 0 < matched.sum() < len(matched)
+    assert (matched == nearest_pairs(labeled, *alarms, wait)).all()
 
 
 def test_the_threshold_accepts_the_correct_alarm_and_not_the_false_one():
