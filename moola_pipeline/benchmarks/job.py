@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Protocol
@@ -134,16 +135,23 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 def _part(frame: FrameType) -> str | None:
     """The innermost function of this package on a thread's stack, named by its module."""
     for each in _outwards(frame):
-        path = Path(each.f_code.co_filename)
-        if path.is_relative_to(PACKAGE):
-            name = each.f_code.co_qualname.replace("<locals>.", "").replace("<module>", "import")
-            return f"{path.relative_to(PACKAGE).with_suffix('').as_posix()} {name}"
+        module = _module(each.f_code.co_filename)
+        if module:
+            return (
+                f"{module} {each.f_code.co_qualname.replace('<locals>.', '').replace('<module>', 'import')}"
+            )
     return None
 
 
+@cache  # a sample reads hundreds of frames: it must not slow down what it measures
+def _module(file: str) -> str:
+    """Path of a module in this package without its suffix; empty for others."""
+    path = Path(file)
+    return path.relative_to(PACKAGE).with_suffix("").as_posix() if path.is_relative_to(PACKAGE) else ""
+
+
 def _folder(frame: FrameType) -> str:
-    path = Path(frame.f_code.co_filename)
-    return path.parent.name if path.is_relative_to(PACKAGE) else ""
+    return _module(frame.f_code.co_filename).rpartition("/")[0].rpartition("/")[2]
 
 
 def _is_waiting(frame: FrameType) -> bool:
