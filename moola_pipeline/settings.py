@@ -86,6 +86,7 @@ PROFILES = {
                 distill_live_windows=300,
                 distill_epochs=4,
                 distill_batch_windows=16,
+                teacher_trees=25,
                 epochs=8,
                 frozen_epochs=1,
                 patience=8,
@@ -98,7 +99,10 @@ PROFILES = {
             name="demo",
             pretrain=PretrainSettings(max_windows=2500, epochs=3),
             finetune=FinetuneSettings(
-                seeds=(0,), scratch_seeds=0, distill_windows=2000, distill_live_windows=1500
+                seeds=(0,),
+                scratch_seeds=0,
+                distill_windows=2000,
+                distill_live_windows=1500,
             ),
             report=ReportSettings(live_sessions=10),
         ),

@@ -143,6 +143,7 @@ def _on_test(
 ) -> AllScores:
     """Score the model; live mode and the choice of the best baseline have threads of their own."""
     test_set, folds, seeds = inputs.test_set, inputs.folds, inputs.recipe.seeds
+    n_trees = inputs.recipe.teacher_trees
     served = copy.deepcopy(inputs.models[inputs.served])  # two threads must not move one network
     with (
         run_in_parallel([inputs.chosen_baselines], workers) as (choice,),
@@ -153,7 +154,7 @@ def _on_test(
         trivial_baselines = scoring.score_trivial_baselines(test_set, folds, by_rule, model, rng)
         proposed = spans_by_fold(test_set, folds)
         baselines = score_baselines(test_set, folds, by_rule, proposed, seeds)
-        ablations = {TEACHERS: score_span_method(test_set, folds, proposed, TEACHERS, seeds)}
+        ablations = {TEACHERS: score_span_method(test_set, folds, proposed, TEACHERS, seeds, n_trees)}
         networks = {UNTRAINED: {seeds[0]: inputs.untrained}, SCRATCH: inputs.scratch}
         for name, models in networks.items():
             if models:
@@ -196,7 +197,7 @@ def _cross_validated(
     by_rule = scoring.find_by_proposer(test_set, folds)
     proposed = spans_by_fold(test_set, folds)
     baselines = score_baselines(test_set, folds, by_rule, proposed, (served,))
-    teachers = score_span_method(test_set, folds, proposed, TEACHERS, (served,))
+    teachers = score_span_method(test_set, folds, proposed, TEACHERS, (served,), recipe.teacher_trees)
     return AllScores(
         model,
         {},

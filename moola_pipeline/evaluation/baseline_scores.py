@@ -34,6 +34,7 @@ from moola_pipeline.metrics.scores import (
 )
 from moola_pipeline.report.metric_catalog import PRIMARIES, best
 from moola_pipeline.training.examples import TrainingData
+from moola_pipeline.training.settings import TEACHER_TREES
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 
@@ -94,11 +95,12 @@ def score_span_method(
     proposed: Sequence[ProposedSpans],
     name: str,
     seeds: Sequence[int],
+    teacher_trees: int = TEACHER_TREES,
 ) -> Scored:
     """Mean scores over seeds of a method in place of the network; see `fit_span_method`."""
     runs = []
     for seed in seeds:
-        fitted = [fit_span_method(name, spans, seed) for spans in proposed]
+        fitted = [fit_span_method(name, spans, seed, teacher_trees) for spans in proposed]
         rng = np.random.default_rng(seed)
         runs.append(score_fold_models(test_set, folds, fitted, seed, "cpu", rng).scores)
     return mean_scores(runs)

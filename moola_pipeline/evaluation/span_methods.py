@@ -22,7 +22,7 @@ from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import TrainingData
 from moola_pipeline.training.proposer_fit import fit_proposer
 from moola_pipeline.training.pseudo_labels import Measure, expansion_examples, type_examples
-from moola_pipeline.training.settings import FinetuneSettings
+from moola_pipeline.training.settings import TEACHER_TREES, FinetuneSettings
 from moola_pipeline.training.teachers import (
     LabeledInputs,
     Teacher,
@@ -49,6 +49,10 @@ class Predictor(Protocol):
     def __call__(self, inputs: np.ndarray, /) -> np.ndarray:
         """P(1) of (n, d) numbers: (n,)."""
         ...
+
+
+Fit = Callable[[LabeledInputs, int], Predictor]
+"""Fits a classifier with a seed."""
 
 
 class SpanClassifiers(NamedTuple):
@@ -98,13 +102,16 @@ def propose_spans(data: TrainingData) -> ProposedSpans:
     return ProposedSpans(data, proposer, propose(market.measure_spans(data.validation.bar0), proposer))
 
 
-def fit_span_method(name: str, proposed: ProposedSpans, seed: int) -> SpanMethod:
+def fit_span_method(
+    name: str, proposed: ProposedSpans, seed: int, teacher_trees: int = TEACHER_TREES
+) -> SpanMethod:
     """Fit a method on training windows, and its thresholds on validation windows.
 
     Args:
         name: One of SPAN_BASELINES, or TEACHERS.
         proposed: The labeled windows and the proposer.
         seed: Of the trees.
+        teacher_trees: Trees of each forest that teaches the type.
 
     Raises:
         ValueError: If the training windows hold one type only, or all or none of the proposals match.
@@ -112,7 +119,8 @@ def fit_span_method(name: str, proposed: ProposedSpans, seed: int) -> SpanMethod
     (data, proposer, proposals) = proposed
     market, train, validation = data.market, data.train, data.validation
     measure: Measure = teacher_features if name == TEACHERS else _numbers
-    fit_judges, fit_typers = _FITS[name]
+    as_teachers = _of(fit_judge), _of(partial(fit_typer, n_trees=teacher_trees))
+    fit_judges, fit_typers = as_teachers if name == TEACHERS else _FITS[name]
     judge = fit_judges(expansion_examples(market, train, proposer, measure), seed)
     typer = fit_typers(type_examples(market, train, measure), seed)
     classifiers = SpanClassifiers(judge, typer)
@@ -160,14 +168,12 @@ def _regression_of_many(known: LabeledInputs, seed: int) -> Predictor:
     return partial(probability, regression.fit(known.inputs, known.target))
 
 
-def _of(teacher: Callable[[LabeledInputs, int], Teacher]) -> Callable[[LabeledInputs, int], Predictor]:
-    return lambda known, seed: teacher(known, seed).probability
+def _of(fit: Callable[[LabeledInputs, int], Teacher]) -> Fit:
+    return lambda known, seed: fit(known, seed).probability
 
 
-_FITS: dict[str, tuple[Callable[[LabeledInputs, int], Predictor], Callable[[LabeledInputs, int], Predictor]]]
-_FITS = {
+_FITS: dict[str, tuple[Fit, Fit]] = {
     EXTRA_TREES: (_trees, _trees),
     LOGISTIC: (_regression_of_many, _regression),
-    TEACHERS: (_of(fit_judge), _of(fit_typer)),
 }
-"""How the judge and the typer of each method are fitted."""
+"""How the judge and the typer of each baseline are fitted."""

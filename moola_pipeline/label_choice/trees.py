@@ -17,6 +17,8 @@ from moola_pipeline.training.teachers import Teacher, before_start, fit_judge, f
 from moola_pipeline.windows.market_arrays import MarketArrays
 from moola_pipeline.windows.spans import Spans
 
+N_TREES = 75
+"""Of each forest, fewer than of a teacher: they are fitted many times in one command."""
 CHUNK_WINDOWS = 2_000
 """Windows measured at once: 34 MB."""
 MIN_EACH_TYPE = 4
@@ -80,8 +82,8 @@ def fit_trees(market: MarketArrays, train: LabeledWindows, seed: int = 0) -> Lab
     proposer = fit_proposer(market.measure_spans(complete.bar0), complete.spans, beta)
     return LabelTrees(
         proposer,
-        fit_judge(expansion_examples(market, train, proposer), seed, quick=True),
-        fit_typer(type_examples(market, train), seed, quick=True),
+        fit_judge(expansion_examples(market, train, proposer), seed),
+        fit_typer(type_examples(market, train), seed, N_TREES),
     )
 
 

@@ -264,16 +264,18 @@ def _mark(
     settings: SimulationSettings,
     rng: np.random.Generator,
 ) -> list[tuple[str, int, int]]:
-    """Label, first and last bar in the window of each surge that is not missed."""
-    marks = []
+    """Label, first and last bar in the window of each surge that is not missed; slips make none overlap."""
+    marks: list[tuple[str, int, int]] = []
     for number, kind in zip(chosen.tolist(), kinds.tolist(), strict=True):
         if rng.random() < settings.miss_rate:
             continue
         onset, offset = int(view.surges.onset[number]) - bar0, int(view.surges.offset[number]) - bar0
-        start = min(max(onset + _slip(settings, rng), CORE_FIRST), CORE_LAST)
+        earliest = max(marks[-1][2] + 1 if marks else 0, CORE_FIRST)
+        start = min(max(onset + _slip(settings, rng), earliest), CORE_LAST)
         end = min(max(offset + _slip(settings, rng), start + 1), WINDOW_BARS - 1)
         slipped = rng.random() < settings.type_slip_rate
-        marks.append((TYPES[1 - kind if slipped else kind], start, end))
+        if start >= earliest:
+            marks.append((TYPES[1 - kind if slipped else kind], start, end))
     return marks
 
 

@@ -110,7 +110,8 @@ class PreparedTraining:
     def _make_pseudo_labels(self, seed: int) -> PseudoLabels:
         sizes = self.settings.distill_windows, self.settings.distill_live_windows
         market, train = self.data.market, self.data.train
-        return make_pseudo_labels(market, train, self.proposer, seed, *sizes, self.min_net_atr)
+        n_trees = self.settings.teacher_trees
+        return make_pseudo_labels(market, train, self.proposer, seed, *sizes, self.min_net_atr, n_trees)
 
 
 def train_expansion_models(

@@ -10,6 +10,7 @@ from moola_pipeline.models.live import onset_candidates
 from moola_pipeline.models.span_proposer import SpanProposer, propose
 from moola_pipeline.training.examples import NO_TARGET
 from moola_pipeline.training.proposer_fit import matches
+from moola_pipeline.training.settings import TEACHER_TREES
 from moola_pipeline.training.teachers import (
     LabeledInputs,
     Teacher,
@@ -72,6 +73,7 @@ def make_pseudo_labels(
     n_windows: int,
     n_live: int = 0,
     min_net_atr: float = 0.0,
+    n_trees: int = TEACHER_TREES,
 ) -> PseudoLabels:
     """Fit teachers on labeled windows and let them label unlabeled ones of the same period.
 
@@ -86,12 +88,13 @@ def make_pseudo_labels(
         n_windows: Most windows, drawn from the tiling of the bars up to the last labeled window.
         n_live: Live windows drawn from the same bars; 0: no live pseudo-labels.
         min_net_atr: Least net move of a live span, ATR.
+        n_trees: Trees of each forest that teaches the type.
 
     Raises:
         ValueError: If the labels hold one type only, or all or none of the proposals match a label.
     """
     judge = fit_judge(expansion_examples(market, train, proposer), seed)
-    typer = fit_typer(type_examples(market, train), seed)
+    typer = fit_typer(type_examples(market, train), seed, n_trees)
     tiled = pretraining_windows(market.segment, int(train.bar0.max()) + WINDOW_BARS)
     bar0 = np.sort(np.random.default_rng(seed).permutation(tiled)[:n_windows])
     proposals = propose(market.measure_spans(bar0), proposer)

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from moola_pipeline.windows.window_geometry import PRETRAIN_STRIDE
 
+TEACHER_TREES = 200
 RECOMPUTED = "recompute encoder states in the backward pass, to save memory"
 
 
@@ -18,7 +19,7 @@ class PretrainSettings(BaseModel):
         default=None, ge=64, description="windows drawn from the tiling; null: all"
     )
     stride: int = Field(default=PRETRAIN_STRIDE, ge=1, description="bars from one window to the next")
-    epochs: int = Field(default=15, ge=1)
+    epochs: int = Field(default=5, ge=1)
     batch_windows: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -57,6 +58,9 @@ class FinetuneSettings(BaseModel):
     distill_learning_rate: float = Field(default=2e-3, gt=0, description="peak learning rate of distillation")
     distill_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="dropout of the heads in distillation"
+    )
+    teacher_trees: int = Field(
+        default=TEACHER_TREES, ge=2, description="trees of each forest that teaches the type"
     )
     distill_freeze: bool = Field(
         default=True, description="freeze encoder, judge head and type head after distillation"

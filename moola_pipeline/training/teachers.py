@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
 from moola_pipeline.features.schema import mirrored
 from moola_pipeline.training.trees import Fitted, fit_trees, probability
@@ -13,14 +13,19 @@ from moola_pipeline.windows.span_inputs import N_BEFORE, N_INPUTS
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
-N_TREES = 400
-QUICK_TREES = 150
-"""Trees of a teacher that is fitted many times in one command."""
 N_BOOSTED = 2
-"""Boosted ensembles of the live teacher; each draws other features."""
+"""Boosted ensembles of a teacher; each draws other features."""
 # Any: the stubs of scikit-learn allow fewer values than its documentation.
-_JUDGING_TREES: dict[str, Any] = {"min_samples_leaf": 4, "max_features": 0.4}
 _TYPING_TREES: dict[str, Any] = {"min_samples_leaf": 2, "max_features": 0.4, "class_weight": "balanced"}
+_JUDGING_BOOSTS: dict[str, Any] = {
+    "early_stopping": False,
+    "max_iter": 100,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 6,
+    "min_samples_leaf": 10,
+    "l2_regularization": 5,
+    "max_features": 0.4,
+}
 _LIVE_BOOSTS: dict[str, Any] = {
     "early_stopping": False,
     "max_iter": 150,
@@ -41,11 +46,7 @@ class LabeledInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Teacher:
-    """Trees for one target: a forest of randomized ones, or for live mode boosted ones.
-
-    Live mode has many spans: a forest takes ten times as long there and is no better. For whole windows
-    boosted trees beside the forest add nothing (`docs/findings.md`).
-    """
+    """Trees for one target: boosted ones judge, two kinds of forests type (`docs/findings.md`)."""
 
     ensembles: tuple[Fitted, ...]
 
@@ -54,32 +55,34 @@ class Teacher:
         return np.mean([probability(trees, inputs) for trees in self.ensembles], axis=0).astype(np.float32)
 
 
-def fit_judge(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
+def fit_judge(known: LabeledInputs, seed: int) -> Teacher:
     """Fit the teacher of expansions among proposed spans; classes keep their frequencies.
 
     Args:
         known: Proposals in labeled windows; 1 if one matches a labeled expansion.
         seed: Seed of the trees.
-        quick: Fit fewer trees: less than half of the time.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_forest(known, _JUDGING_TREES, seed, quick)
+    return _fit_boosted(known, _JUDGING_BOOSTS, seed)
 
 
-def fit_typer(known: LabeledInputs, seed: int, quick: bool = False) -> Teacher:
+def fit_typer(known: LabeledInputs, seed: int, n_trees: int) -> Teacher:
     """Fit the teacher of the type, retracement (1) or consolidation (0); both have the same weight.
 
     Args:
         known: Labeled expansions, features of the bars before them.
         seed: Seed of the trees.
-        quick: Fit fewer trees: less than half of the time.
+        n_trees: Trees of each forest: one draws its thresholds, the other searches the best ones.
 
     Raises:
         ValueError: If all targets are the same.
     """
-    return _fit_forest(known, _TYPING_TREES, seed, quick)
+    _require_both(known)
+    drawn = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **_TYPING_TREES)
+    searched = RandomForestClassifier(n_trees, n_jobs=1, random_state=seed, **_TYPING_TREES)
+    return Teacher((fit_trees(drawn, *known), fit_trees(searched, *known)))
 
 
 def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
@@ -92,16 +95,13 @@ def fit_live_judge(known: LabeledInputs, seed: int) -> Teacher:
     Raises:
         ValueError: If all targets are the same.
     """
+    return _fit_boosted(known, _LIVE_BOOSTS, seed)
+
+
+def _fit_boosted(known: LabeledInputs, settings: dict[str, Any], seed: int) -> Teacher:
     _require_both(known)
-    models = (HistGradientBoostingClassifier(random_state=seed + i, **_LIVE_BOOSTS) for i in range(N_BOOSTED))
+    models = (HistGradientBoostingClassifier(random_state=seed + i, **settings) for i in range(N_BOOSTED))
     return Teacher(tuple(fit_trees(model, known.inputs, known.target) for model in models))
-
-
-def _fit_forest(known: LabeledInputs, settings: dict[str, Any], seed: int, quick: bool) -> Teacher:
-    _require_both(known)
-    n_trees = QUICK_TREES if quick else N_TREES
-    forest = ExtraTreesClassifier(n_trees, n_jobs=1, random_state=seed, **settings)
-    return Teacher((fit_trees(forest, known.inputs, known.target),))
 
 
 def _require_both(known: LabeledInputs) -> None:

@@ -9,12 +9,12 @@ import threading
 from typing import TypeVar
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-Trees = TypeVar("Trees", ExtraTreesClassifier, HistGradientBoostingClassifier)
-Fitted = ExtraTreesClassifier | HistGradientBoostingClassifier | Pipeline
+Trees = TypeVar("Trees", ExtraTreesClassifier, RandomForestClassifier, HistGradientBoostingClassifier)
+Fitted = ExtraTreesClassifier | RandomForestClassifier | HistGradientBoostingClassifier | Pipeline
 _ALONE = threading.Lock()
 
 

@@ -12,13 +12,13 @@ from moola_pipeline.bars.manifest import add_bars
 from moola_pipeline.bars.schema import RAW_COLUMNS
 from moola_pipeline.bars.simulated import SMOKE_SETTINGS
 from moola_pipeline.bars.store import BarStore, registered_store
+from moola_pipeline.label_choice import trees
 from moola_pipeline.label_choice.learning_curve import CurveSettings
 from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.simulated import ensure_simulated, labels_file
 from moola_pipeline.storage.checksums import FileDigest, read_checksummed, write_checksummed
 from moola_pipeline.storage.home import Home
-from moola_pipeline.training import teachers
 from moola_pipeline_tests.cli.calls import call, complaint, facts, start
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars
 
@@ -41,7 +41,7 @@ def labels(home: Path) -> pd.DataFrame:
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teachers, "QUICK_TREES", 20)
+    monkeypatch.setattr(trees, "N_TREES", 20)
 
 
 def chosen(home: Path, *words: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import pytest
 
 from moola_pipeline.label_choice import trees
 from moola_pipeline.models.span_proposer import SpanProposer
-from moola_pipeline.training import teachers
 
 LOOSE = SpanProposer(min_net_atr=1.0, min_efficiency=0.3, min_length=2, max_length=12, ordering="net")
 
@@ -14,6 +13,6 @@ LOOSE = SpanProposer(min_net_atr=1.0, min_efficiency=0.3, min_length=2, max_leng
 @pytest.fixture(autouse=True)
 def quick_trees() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teachers, "QUICK_TREES", 30)
+        patch.setattr(trees, "N_TREES", 30)
         patch.setattr(trees, "fit_proposer", lambda *_: LOOSE)
         yield

@@ -15,7 +15,7 @@ from moola_pipeline.labels.registration import AddSettings
 from moola_pipeline.labels.registry import registered_judgments, registered_labels
 from moola_pipeline.labels.schema import FIRST_PASS
 from moola_pipeline.storage.home import Home
-from moola_pipeline.training import proposer_fit, teachers
+from moola_pipeline.training import proposer_fit
 from moola_pipeline.windows.window_geometry import CORE_BARS
 from moola_pipeline_tests.label_choice.conftest import LOOSE
 from moola_pipeline_tests.labeler.conftest import BARS
@@ -28,7 +28,7 @@ ANN = LabelRequest("ann")
 @pytest.fixture
 def quick_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few trees, and a loose span proposer, so that the judge of a made market gets both classes."""
-    monkeypatch.setattr(teachers, "QUICK_TREES", 30)
+    monkeypatch.setattr(trees, "N_TREES", 30)
     for module in (trees, proposer_fit):
         monkeypatch.setattr(module, "fit_proposer", lambda *_: LOOSE)
 

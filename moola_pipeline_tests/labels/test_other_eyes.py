@@ -107,3 +107,12 @@ def test_other_eyes_label_the_same_market_otherwise_with_both_types_in_every_per
         share = float(np.mean(expansions(month)["label"].to_numpy() == "retracement"))
         assert 0.2 < share < 0.7
     assert set(expansions(labels)["window_id"]) != set(expansions(usual)["window_id"])
+
+
+def test_slips_make_no_expansions_of_a_window_overlap(market: SimulatedMarket):
+    settings = in_scenario(SMOKE_SETTINGS, "speed_eye").model_copy(update={"slip_rate": 1.0})
+    marked = expansions(draw_labels(market, settings))
+    ends = marked.groupby(["window_id", "pass"])["expansion_end"].shift()
+    apart = (marked["expansion_start"] - ends).dropna()
+    assert len(apart) > 20
+    assert apart.min() == 1  # without the rule some are 0: they overlap

@@ -17,7 +17,6 @@ from moola_pipeline.studies.doubt_study import (
     run_doubt_study,
 )
 from moola_pipeline.studies.labeled_market import LabeledMarket
-from moola_pipeline.training import teachers
 from moola_pipeline_tests.made_bars import made_market
 from moola_pipeline_tests.studies.conftest import LOOSE
 
@@ -26,7 +25,7 @@ SMALL = DoubtStudySettings(first_windows=20, batch_windows=6, batches=2, per_ses
 
 @pytest.fixture(autouse=True)
 def quick_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teachers, "QUICK_TREES", 20)
+    monkeypatch.setattr(trees, "N_TREES", 20)
     monkeypatch.setattr(trees, "fit_proposer", lambda *_: LOOSE)
 
 

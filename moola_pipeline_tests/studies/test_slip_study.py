@@ -6,7 +6,6 @@ import pytest
 from moola_pipeline.label_choice import trees
 from moola_pipeline.studies.labeled_market import LabeledMarket
 from moola_pipeline.studies.slip_study import SlipRepeat, SlipStudySettings, plant_slips, slip_repeat
-from moola_pipeline.training import teachers
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
 from moola_pipeline_tests.made_bars import made_market
 from moola_pipeline_tests.studies.conftest import LOOSE
@@ -41,7 +40,7 @@ def test_every_slip_is_recorded_and_nothing_else_changes(seed: int):
 
 
 def test_a_repeat_ranks_each_label_once(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(teachers, "QUICK_TREES", 20)
+    monkeypatch.setattr(trees, "N_TREES", 20)
     monkeypatch.setattr(trees, "fit_proposer", lambda *_: LOOSE)
     made = made_market(20)
     repeat = slip_repeat(

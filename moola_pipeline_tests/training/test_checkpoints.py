@@ -148,7 +148,7 @@ def test_digests_differ_by_value_shape_and_type():
 
 @pytest.fixture(scope="module")
 def pseudo_labels(market: InstrumentData, train: SplitRows) -> PseudoLabels:
-    return make_pseudo_labels(market.bars, train.windows, RULE, 0, 60)
+    return make_pseudo_labels(market.bars, train.windows, RULE, 0, 60, n_trees=30)
 
 
 class Training:

@@ -1,6 +1,7 @@
 """Pseudo-labels of the teachers, and distillation of the network on them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def weights_of(network: torch.nn.Module) -> np.ndarray:
     return np.concatenate([tensor.numpy().ravel() for tensor in network.state_dict().values()])
 
 
-@pytest.mark.parametrize("fit", [fit_judge, fit_typer, fit_live_judge])
+@pytest.mark.parametrize("fit", [fit_judge, partial(fit_typer, n_trees=100), fit_live_judge])
 def test_a_teacher_learns_a_planted_target_and_returns_probabilities(fit):
     rng = np.random.default_rng(0)
     inputs = rng.normal(0, 1, (600, 6))
@@ -80,13 +81,14 @@ def test_the_teacher_of_the_type_gives_both_types_the_same_weight():
     rng = np.random.default_rng(0)
     inputs, target = rng.normal(0, 1, (400, 6)), (np.arange(400) % 10 == 0).astype(np.int64)
 
-    assert fit_typer(LabeledInputs(inputs, target), 0).probability(rng.normal(0, 1, (400, 6))).mean() > 0.25
-    assert fit_judge(LabeledInputs(inputs, target), 0).probability(rng.normal(0, 1, (400, 6))).mean() < 0.15
+    known, others = LabeledInputs(inputs, target), rng.normal(0, 1, (400, 6))
+    assert fit_typer(known, 0, 50).probability(others).mean() > 0.25
+    assert fit_judge(known, 0).probability(others).mean() < 0.15
 
 
 def test_targets_of_one_class_are_refused():
     with pytest.raises(ValueError, match=r"a teacher needs spans with target 0 and with target 1, got \[1\]"):
-        fit_typer(LabeledInputs(np.zeros((5, 2)), np.ones(5, np.int64)), 0)
+        fit_typer(LabeledInputs(np.zeros((5, 2)), np.ones(5, np.int64)), 0, 50)
 
 
 def test_pseudo_labels_lie_in_the_training_period_and_start_in_the_core(
@@ -112,10 +114,14 @@ def test_bars_after_the_last_training_window_change_no_pseudo_label(
 
 
 def test_each_seed_has_teachers_and_windows_of_its_own(market: InstrumentData, train: SplitRows):
-    one, again, other = (make_pseudo_labels(market.bars, train.windows, RULE, seed, 20) for seed in (1, 1, 2))
+    one, again, other = (
+        make_pseudo_labels(market.bars, train.windows, RULE, seed, 20, n_trees=30) for seed in (1, 1, 2)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(one.arrays, again.arrays, strict=True))
     assert not np.array_equal(one.bar0, other.bar0)
-    everywhere = [make_pseudo_labels(market.bars, train.windows, RULE, seed, 100_000) for seed in (1, 2)]
+    everywhere = [
+        make_pseudo_labels(market.bars, train.windows, RULE, seed, 100_000, n_trees=30) for seed in (1, 2)
+    ]
     assert np.array_equal(everywhere[0].bar0, everywhere[1].bar0)
     assert not np.array_equal(everywhere[0].expansion, everywhere[1].expansion)
 
@@ -123,7 +129,7 @@ def test_each_seed_has_teachers_and_windows_of_its_own(market: InstrumentData, t
 def test_a_smaller_number_of_windows_draws_a_subset(
     market: InstrumentData, train: SplitRows, pseudo_labels: PseudoLabels
 ):
-    few = make_pseudo_labels(market.bars, train.windows, RULE, 0, 10)
+    few = make_pseudo_labels(market.bars, train.windows, RULE, 0, 10, n_trees=30)
 
     assert len(few.bar0) == 10
     assert np.isin(few.bar0, pseudo_labels.bar0).all()

@@ -29,7 +29,7 @@ from moola_pipeline_tests.training.test_examples import proposals_of, spans_in_r
 
 SETTINGS = FinetuneSettings(
     seeds=(0,), distill_windows=8, distill_epochs=1, distill_live_windows=20, epochs=1, frozen_epochs=0,
-    batch_windows=8, head_units=4,
+    batch_windows=8, head_units=4, teacher_trees=20,
 )  # fmt: skip
 WITHOUT_REST = 4
 """Every fourth window of a split is made incomplete."""
@@ -37,7 +37,6 @@ WITHOUT_REST = 4
 
 @pytest.fixture(autouse=True)
 def quick_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teachers, "N_TREES", 20)
     monkeypatch.setitem(teachers._LIVE_BOOSTS, "max_iter", 5)
 
 
@@ -233,7 +232,7 @@ def test_a_whole_training_shows_no_negative_of_an_incomplete_window_to_any_judge
         monkeypatch.setattr(
             pseudo_labels,
             name,
-            lambda known, seed, honest=honest: (judged.append(known), honest(known, seed))[1],
+            lambda known, *how, honest=honest: (judged.append(known), honest(known, *how))[1],
         )
     honest_examples = pseudo_labels.expansion_examples
     monkeypatch.setattr(

@@ -170,9 +170,9 @@ def test_a_whole_training_never_shows_an_unknown_type_to_the_type_head_or_its_te
         targets.append(values.flatten()[known].numpy())
         return honest_loss(logits, values, known, smoothing)
 
-    def fit_typer(known: pseudo_labels.LabeledInputs, seed: int):
+    def fit_typer(known: pseudo_labels.LabeledInputs, seed: int, n_trees: int):
         typer.append(known.target)
-        return honest_typer(known, seed)
+        return honest_typer(known, seed, n_trees)
 
     def fit(logits: np.ndarray, positive: np.ndarray):
         calibrated.append(positive)
