@@ -13,6 +13,12 @@ from moola_pipeline.windows.window_geometry import CONTEXT_BARS, WINDOW_BARS
 
 MAX_INPUT = 4.0
 """Standard deviations at which inputs of the heads are clipped, so that outliers do not dominate."""
+UNSEEN_SCALE = 1e9
+"""Divisor that hides a number from the network."""
+QUANTILE_ROWS = 5_000
+"""Most training spans from which quantiles are computed."""
+N_PIECES, MAX_PIECES = 4, 16
+"""Pieces of the piecewise linear encoding of each input (Gorishniy et al., 2022)."""
 
 
 class SpanTensors(NamedTuple):
@@ -99,29 +105,54 @@ class Classifier(nn.Module):
     The heads of a span take encoder states and span features. The type head takes only the bars
     before the span. The judge head has two outputs: is the span an expansion (expansion), and did
     one begin at its start (onset). A view may end before its window, and the states depend only on
-    the bars of the view.
+    the bars of the view. Judge and type head read each span feature a second time, as the part of it
+    that lies in each of `pieces` ranges: so they find a threshold as trees do.
+
+    Args:
+        encoder: Encodes the windows.
+        head_units: Units of judge and type head.
+        dropout: Share of the heads' inputs and units that training sets to 0.
+        pieces: Their number, at most MAX_PIECES; 0 for models of earlier versions.
+
+    Raises:
+        ValueError: If `dropout` or `pieces` is out of bounds.
     """
 
     input_center: Tensor
     input_scale: Tensor
+    input_edges: Tensor
 
-    def __init__(self, encoder: Encoder, head_units: int, dropout: float):
+    def __init__(self, encoder: Encoder, head_units: int, dropout: float, pieces: int = N_PIECES):
         super().__init__()
+        if pieces not in range(MAX_PIECES + 1):
+            raise ValueError(f"pieces must be 0 to {MAX_PIECES}, got {pieces}")
         states = 2 * encoder.hidden_units
         self.encoder = encoder
-        self.head_units, self.dropout_share = head_units, dropout
+        self.head_units, self.dropout_share, self.pieces = head_units, dropout, pieces
         self.register_buffer("input_center", torch.zeros(N_INPUTS))
         self.register_buffer("input_scale", torch.ones(N_INPUTS))
+        if pieces:
+            edges = torch.linspace(-MAX_INPUT, MAX_INPUT, pieces + 1)
+            self.register_buffer("input_edges", edges[:, None].repeat(1, N_INPUTS))
         self.dropout = Dropout(dropout)
         self.bar_head = nn.Linear(states, 1)
-        self.judge_head = Head(4 * states + N_INPUTS + N_FEATURES, head_units, dropout, 2)
+        self.judge_head = Head(4 * states + (1 + pieces) * N_INPUTS + N_FEATURES, head_units, dropout, 2)
         self.pointer_head = Head(3 * states + N_INPUTS, head_units // 2, dropout, 2)
-        self.type_head = Head(2 * states + N_BEFORE + N_FEATURES, head_units, dropout, 1)
+        self.type_head = Head(2 * states + (1 + pieces) * N_BEFORE + N_FEATURES, head_units, dropout, 1)
 
     def set_input_scale(self, inputs: Tensor) -> None:
-        """Set center and scale of the span features from training spans, (n, 78)."""
+        """Set center, scale and pieces of the span features from training spans, (n, 78)."""
         self.input_center.copy_(inputs.mean(dim=0))
         self.input_scale.copy_(inputs.std(dim=0, correction=0).clamp_min(1e-3))
+        if self.pieces:
+            some = inputs[:: -(-len(inputs) // QUANTILE_ROWS)]
+            self.input_edges.copy_(torch.quantile(some, torch.linspace(0, 1, self.pieces + 1), dim=0))
+
+    def hide_inputs(self) -> None:
+        """Let the heads see none of the span features, whatever their values."""
+        self.input_scale.fill_(UNSEEN_SCALE)
+        if self.pieces:
+            self.input_edges.copy_(UNSEEN_SCALE + torch.arange(self.pieces + 1.0)[:, None])
 
     def set_dropout(self, share: float) -> None:
         """Set the dropout of the heads."""
@@ -179,13 +210,22 @@ class Classifier(nn.Module):
         inputs = inputs.clamp(-MAX_INPUT, MAX_INPUT)
         previous_features = self.encoder.standardized(features[row, first - 1])
         span = torch.cat([inside, previous, states[row, last], inputs], dim=1)
-        scores = self.judge_head(torch.cat([span, before, previous_features], dim=1))
-        type_inputs = torch.cat([previous, before, inputs[:, :N_BEFORE], previous_features], dim=1)
-        retracement = self.type_head(type_inputs)[:, 0]
+        whole, start_only = self._in_pieces(spans.inputs), self._in_pieces(spans.inputs[:, :N_BEFORE])
+        scores = self.judge_head(torch.cat([span, before, previous_features, whole], dim=1))
+        type_inputs = [previous, before, inputs[:, :N_BEFORE], previous_features, start_only]
+        retracement = self.type_head(torch.cat(type_inputs, dim=1))[:, 0]
         shift = 0.1 * self.pointer_head(span)
         center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
         length = (spans.end - spans.start + 1) / WINDOW_BARS + shift[:, 1]
         return Heads(scores[:, 0], retracement, torch.stack([center, length], dim=1), scores[:, 1])
+
+    def _in_pieces(self, inputs: Tensor) -> Tensor:
+        """Share of each piece below each input, less one half: (N, n) to (N, pieces * n)."""
+        if not self.pieces:
+            return inputs[:, :0]
+        edges = self.input_edges[:, : inputs.shape[1]]
+        width = (edges[1:] - edges[:-1]).clamp_min(1e-3)
+        return (((inputs[:, None] - edges[:-1]) / width).clamp(0, 1) - 0.5).flatten(1)
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -151,6 +151,7 @@ def save_expansion_model(folder: Path, model: ExpansionModel, facts: dict[str, A
         "hidden_units": classifier.encoder.hidden_units,
         "head_units": classifier.head_units,
         "dropout": classifier.dropout_share,
+        "pieces": classifier.pieces,
         "proposer": model.proposer.model_dump(),
         "thresholds": model.thresholds.model_dump(),
     }
@@ -170,7 +171,7 @@ def load_expansion_model(folder: Path) -> tuple[ExpansionModel, dict[str, Any]]:
     config, weights = _read(folder)
     with _consistent(folder):
         encoder = Encoder(config["hidden_units"])
-        classifier = Classifier(encoder, config["head_units"], config["dropout"])
+        classifier = Classifier(encoder, config["head_units"], config["dropout"], config.get("pieces", 0))
         classifier.load_state_dict(weights, strict=True)
         proposer, thresholds = SpanProposer(**config["proposer"]), Thresholds(**config["thresholds"])
         facts = config["facts"]

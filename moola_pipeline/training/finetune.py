@@ -9,7 +9,7 @@ import torch
 
 from moola_pipeline.errors import BadInput
 from moola_pipeline.features.schema import FEATURE_NAMES
-from moola_pipeline.models.classifier import Classifier
+from moola_pipeline.models.classifier import UNSEEN_SCALE, Classifier
 from moola_pipeline.models.encoder import Encoder, initialize
 from moola_pipeline.training.batches import batches, expected_priors, sampling_weights
 from moola_pipeline.training.best_epoch import BestEpoch
@@ -34,8 +34,6 @@ _GLOBAL_GENERATOR_LOCK = threading.Lock()
 """New layers draw their initial weights from torch's global generator: one training at a time."""
 EVEN = 0.5
 """Prior of a head without prior_bias."""
-UNSEEN_SCALE = 1e9
-"""Divisor that hides a feature from the network."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ def _new_classifier(
             priors["onset"] = float(pseudo_labels.live.expansion.mean())
     classifier.set_input_scale(inputs)
     if not settings.measured_numbers:
-        classifier.input_scale.fill_(UNSEEN_SCALE)
+        classifier.hide_inputs()
     if not settings.prior_bias:
         priors = dict.fromkeys(priors, EVEN)
     classifier.set_priors(priors["bars"], priors["expansion"], priors["type"], priors.get("onset", EVEN))

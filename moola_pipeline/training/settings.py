@@ -46,7 +46,7 @@ class FinetuneSettings(BaseModel):
     scratch_seeds: int = Field(
         default=1, ge=0, description="seeds that also train the same network from scratch; 0: none"
     )
-    head_units: int = Field(default=64, ge=2, le=64)
+    head_units: int = Field(default=48, ge=2, le=64)
     distill_windows: int = Field(
         default=8_000, ge=0, description="unlabeled training windows with pseudo-labels; 0: no distillation"
     )

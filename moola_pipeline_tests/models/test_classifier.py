@@ -1,11 +1,13 @@
 """The heads: their priors, their inputs, and the number of parameters."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from moola_pipeline.features.schema import N_FEATURES
-from moola_pipeline.models.classifier import Classifier, Dropout, Head, SpanTensors, n_parameters
+from moola_pipeline.models.classifier import Classifier, Dropout, Head, Heads, SpanTensors, n_parameters
 from moola_pipeline.models.encoder import Encoder
 from moola_pipeline.training.finetune import FinetuneSettings
 from moola_pipeline.training.pretrain import PretrainSettings
@@ -38,10 +40,10 @@ SPANS = made_spans([(0, 0, 4), (0, 30, 44), (2, 74, 104), (1, 50, 50)])
 def test_parameters_of_a_small_network_counted_by_hand():
     f, h, u = N_FEATURES, 8, 4
     lstm = 2 * (4 * h * f + 4 * h * h + 2 * 4 * h)
-    judge = (4 * 2 * h + 78 + f) * u + u + 2 * u + 2
+    judge = (4 * 2 * h + 5 * 78 + f) * u + u + 2 * u + 2
     pointer = (3 * 2 * h + 78) * 2 + 2 + 2 * 2 + 2
-    kind = (2 * 2 * h + 53 + f) * u + u + u + 1
-    scales = 2 * f + 2 * 78
+    kind = (2 * 2 * h + 5 * 53 + f) * u + u + u + 1
+    scales = 2 * f + (2 + 5) * 78
 
     counted = n_parameters(Classifier(Encoder(h), u, 0.5))
     assert counted == f + lstm + (2 * h + 1) + judge + pointer + kind + scales
@@ -144,11 +146,15 @@ def test_outputs_for_a_span_equal_a_plain_loop():
             bar = classifier.encoder.standardized(features[w, first - 1])
             given = torch.tensor(encode_span(SPANS.start[i].numpy(), SPANS.end[i].numpy()))
 
-            scores = classifier.judge_head(torch.cat([span, before, bar]))
+            edges = classifier.input_edges
+            parts = [(SPANS.inputs[i] - low) / (high - low) for low, high in pairwise(edges)]
+            pieces = torch.stack(parts).clamp(0, 1) - 0.5  # (4, 78)
+            scores = classifier.judge_head(torch.cat([span, before, bar, pieces.flatten()]))
+            typed = [previous, before, inputs[:N_BEFORE], bar, pieces[:, :N_BEFORE].flatten()]
             assert float(heads.expansion[i]) == pytest.approx(float(scores[0]), abs=1e-5)
             assert float(heads.onset[i]) == pytest.approx(float(scores[1]), abs=1e-5)
             assert float(heads.retracement[i]) == pytest.approx(
-                float(classifier.type_head(torch.cat([previous, before, inputs[:N_BEFORE], bar]))), abs=1e-5
+                float(classifier.type_head(torch.cat(typed))), abs=1e-5
             )
             pointed = given + 0.1 * classifier.pointer_head(span)
             assert heads.pointer[i].tolist() == pytest.approx(pointed.tolist(), abs=1e-5)
@@ -207,6 +213,17 @@ def test_inputs_are_standardized_by_training_spans_and_clipped_at_four():
 
     assert classifier.input_center.numpy() == pytest.approx(np.full(N_INPUTS, 5), abs=0.3)
     assert classifier.input_scale.numpy() == pytest.approx(np.full(N_INPUTS, 3), abs=0.3)
+
+
+def test_hidden_inputs_change_nothing():
+    classifier, features = random_classifier(), random_input()
+    classifier.hide_inputs()
+    with torch.no_grad():
+        _, one = classifier(features, SPANS)
+        _, other = classifier(features, SPANS._replace(inputs=100 * SPANS.inputs + 7))
+
+    for name in Heads._fields:
+        assert torch.allclose(getattr(one, name), getattr(other, name), atol=1e-5)
 
 
 def test_a_constant_input_gives_finite_outputs():

@@ -108,6 +108,22 @@ def test_a_saved_model_is_loaded_bit_for_bit(saved: Path):
         assert torch.equal(model.classifier.encoder(features), loaded.classifier.encoder(features))
 
 
+def test_a_model_of_an_earlier_version_reads_its_inputs_as_then(tmp_path: Path):
+    classifier = Classifier(Encoder(8), 8, 0.25, pieces=0).eval()
+    save_expansion_model(tmp_path, ExpansionModel(classifier, RULE, THRESHOLDS), FACTS)
+    change_config(tmp_path, lambda config: config.pop("pieces"))
+    loaded, _ = load_expansion_model(tmp_path)
+    assert loaded.classifier.pieces == 0
+    assert loaded.classifier.state_dict().keys() == classifier.state_dict().keys()
+
+
+@pytest.mark.parametrize("pieces", [-1, 17, 10**12, 1.5, "4", None])
+def test_pieces_out_of_bounds_are_refused(saved: Path, pieces: object):
+    change_config(saved, lambda config: config.update(pieces=pieces))
+    with pytest.raises(IntegrityError):
+        load_expansion_model(saved)
+
+
 def test_a_saved_encoder_is_loaded_bit_for_bit(tmp_path: Path):
     encoder = made_model().classifier.encoder
     save_encoder(tmp_path / "encoder", encoder, FACTS)
