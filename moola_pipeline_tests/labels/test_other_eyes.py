@@ -113,6 +113,6 @@ def test_slips_make_no_expansions_of_a_window_overlap(market: SimulatedMarket):
     settings = in_scenario(SMOKE_SETTINGS, "speed_eye").model_copy(update={"slip_rate": 1.0})
     marked = expansions(draw_labels(market, settings))
     ends = marked.groupby(["window_id", "pass"])["expansion_end"].shift()
-    apart = (marked["expansion_start"] - ends).dropna()
+    apart = (marked["expansion_start"] - ends).dropna().to_numpy(np.int64)
     assert len(apart) > 20
     assert apart.min() == 1  # without the rule some are 0: they overlap
