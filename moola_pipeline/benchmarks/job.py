@@ -110,7 +110,11 @@ def active_functions(frames: dict[int, FrameType], job: int) -> tuple[str, list[
         job: Number of the job's thread.
     """
     stack = list(_outwards(frames[job]))
-    named = [frame.f_code.co_name for frame in reversed(stack) if _folder(frame) == "assets"]
+    named = [
+        frame.f_code.co_name
+        for frame in reversed(stack)
+        if _module(frame.f_code.co_filename).startswith("assets/")
+    ]
     asset = next((name for name in named if name.isidentifier()), OUTSIDE)
     own = _part(frames[job])
     if own and not _is_waiting(frames[job]):
@@ -137,9 +141,8 @@ def _part(frame: FrameType) -> str | None:
     for each in _outwards(frame):
         module = _module(each.f_code.co_filename)
         if module:
-            return (
-                f"{module} {each.f_code.co_qualname.replace('<locals>.', '').replace('<module>', 'import')}"
-            )
+            name = each.f_code.co_qualname.replace("<locals>.", "").replace("<module>", "import")
+            return f"{module} {name}"
     return None
 
 
@@ -148,10 +151,6 @@ def _module(file: str) -> str:
     """Path of a module in this package without its suffix; empty for others."""
     path = Path(file)
     return path.relative_to(PACKAGE).with_suffix("").as_posix() if path.is_relative_to(PACKAGE) else ""
-
-
-def _folder(frame: FrameType) -> str:
-    return _module(frame.f_code.co_filename).rpartition("/")[0].rpartition("/")[2]
 
 
 def _is_waiting(frame: FrameType) -> bool:

@@ -18,6 +18,9 @@ from moola_pipeline.cli.exit_codes import exit_code_of
 from moola_pipeline.cli.home_access import accessible_home
 from moola_pipeline.storage.home import HOME_VARIABLE, Home
 
+RARE_COLLECTIONS = (100_000, 50, 1000)
+"""Thresholds of the garbage collector: by default it takes a seventh of the time of all imports."""
+
 
 @dataclass(frozen=True)
 class LazyCommand:
@@ -155,10 +158,6 @@ class LazyGroup(click.Group):
                 self.invoke(context)
 
         sys.exit(exit_code_of(invoke))
-
-
-RARE_COLLECTIONS = (100_000, 50, 1000)
-"""Thresholds of the garbage collector: by default it takes a seventh of the time of all imports."""
 
 
 @click.group(

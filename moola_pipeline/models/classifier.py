@@ -105,14 +105,14 @@ class Classifier(nn.Module):
     The heads of a span take encoder states and span features. The type head takes only the bars
     before the span. The judge head has two outputs: is the span an expansion (expansion), and did
     one begin at its start (onset). A view may end before its window, and the states depend only on
-    the bars of the view. Judge and type head read each span feature a second time, as the part of it
-    that lies in each of `pieces` ranges: so they find a threshold as trees do.
+    the bars of the view. Judge and type head read each span feature a second time, as the share of each
+    of its ranges that lies below it: so they find a threshold as trees do.
 
     Args:
         encoder: Encodes the windows.
         head_units: Units of judge and type head.
         dropout: Share of the heads' inputs and units that training sets to 0.
-        pieces: Their number, at most MAX_PIECES; 0 for models of earlier versions.
+        pieces: Number of ranges of a span feature, at most MAX_PIECES; 0 for models of earlier versions.
 
     Raises:
         ValueError: If `dropout` or `pieces` is out of bounds.
@@ -152,7 +152,7 @@ class Classifier(nn.Module):
         """Let the heads see none of the span features, whatever their values."""
         self.input_scale.fill_(UNSEEN_SCALE)
         if self.pieces:
-            self.input_edges.copy_(UNSEEN_SCALE + torch.arange(self.pieces + 1.0)[:, None])
+            self.input_edges.fill_(UNSEEN_SCALE)
 
     def set_dropout(self, share: float) -> None:
         """Set the dropout of the heads."""
@@ -210,9 +210,10 @@ class Classifier(nn.Module):
         inputs = inputs.clamp(-MAX_INPUT, MAX_INPUT)
         previous_features = self.encoder.standardized(features[row, first - 1])
         span = torch.cat([inside, previous, states[row, last], inputs], dim=1)
-        whole, start_only = self._in_pieces(spans.inputs), self._in_pieces(spans.inputs[:, :N_BEFORE])
-        scores = self.judge_head(torch.cat([span, before, previous_features, whole], dim=1))
-        type_inputs = [previous, before, inputs[:, :N_BEFORE], previous_features, start_only]
+        pieces = self._in_pieces(spans.inputs)
+        scores = self.judge_head(torch.cat([span, before, previous_features, pieces.flatten(1)], dim=1))
+        pieces_before = pieces[..., :N_BEFORE].flatten(1)
+        type_inputs = [previous, before, inputs[:, :N_BEFORE], previous_features, pieces_before]
         retracement = self.type_head(torch.cat(type_inputs, dim=1))[:, 0]
         shift = 0.1 * self.pointer_head(span)
         center = (spans.start + spans.end + 1) / (2 * WINDOW_BARS) + shift[:, 0]
@@ -220,12 +221,11 @@ class Classifier(nn.Module):
         return Heads(scores[:, 0], retracement, torch.stack([center, length], dim=1), scores[:, 1])
 
     def _in_pieces(self, inputs: Tensor) -> Tensor:
-        """Share of each piece below each input, less one half: (N, n) to (N, pieces * n)."""
+        """Share of each piece that lies below each input, less one half: (N, 78) to (N, pieces, 78)."""
         if not self.pieces:
-            return inputs[:, :0]
-        edges = self.input_edges[:, : inputs.shape[1]]
-        width = (edges[1:] - edges[:-1]).clamp_min(1e-3)
-        return (((inputs[:, None] - edges[:-1]) / width).clamp(0, 1) - 0.5).flatten(1)
+            return inputs[:, None][:, :0]
+        low, width = self.input_edges[:-1], self.input_edges.diff(dim=0).clamp_min(1e-3)
+        return ((inputs[:, None] - low) / width).clamp(0, 1) - 0.5
 
 
 def n_parameters(module: nn.Module) -> int:

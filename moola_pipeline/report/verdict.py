@@ -131,6 +131,13 @@ def chosen_by(data: ReportData) -> str:
     return "on time folds before the test, not by its test score"
 
 
+def p_value_note(data: ReportData) -> str:
+    """Why a difference may not be shown although its interval excludes 0; empty without p-values."""
+    if all(one.p_value is None for one in data.primaries):
+        return ""
+    return "p is adjusted for both comparisons, intervals are not: one may exclude 0 and show no difference."
+
+
 def calibration_note(data: ReportData) -> str:
     """The calibration error beside the range of a perfectly calibrated model; empty if it was not checked."""
     check = data.checks.get("calibrated")

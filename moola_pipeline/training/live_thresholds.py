@@ -1,12 +1,12 @@
 """Live mode: calibration and a threshold for each wait, fitted on validation windows."""
 
-import numba
 import numpy as np
 
 from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.models.classifier import Classifier
 from moola_pipeline.models.expansion_model import sigmoid
 from moola_pipeline.models.live import LiveThresholds, OnsetCandidates, alarms_by_threshold, read_live
+from moola_pipeline.training.proposer_fit import match_onsets
 from moola_pipeline.training.pseudo_labels import claim_targets
 from moola_pipeline.training.thresholds import calibration
 from moola_pipeline.windows.dense import live_windows_of
@@ -100,29 +100,13 @@ def _match_labels(
 ) -> np.ndarray:
     """Whether each alarm matches a label: nearest onsets first, each label once; (n,) bool."""
     labeled = labeled.pointed()
-    matched = np.zeros(len(onset), np.bool_)
-    labels = labeled.window, labeled.start, labeled.direction
-    _match(window, onset, closed, direction, labels, wait, ONSET_COLLAR_BARS, matched)
-    return matched
+    group = _by_direction(labeled.window, labeled.direction)
+    order = np.argsort(group, kind="stable")
+    start = labeled.start[order]
+    labels = group[order], start, start - ONSET_COLLAR_BARS, start + wait  # none closes before its onset
+    return match_onsets((_by_direction(window, direction), onset, closed), labels) >= 0
 
 
-# Constants of other modules are arguments: numba's cache does not notice when they change.
-@numba.njit(cache=True, nogil=True)
-def _match(window, onset, closed, direction, labels, wait, collar, matched):
-    label_window, label_start, label_direction = labels
-    used = np.zeros(len(label_window), np.bool_)
-    for apart in range(collar + 1):
-        for i in range(len(onset)):
-            if matched[i]:
-                continue
-            for j in range(np.searchsorted(label_window, window[i]), len(label_window)):
-                if label_window[j] != window[i]:
-                    break
-                if (
-                    not used[j]
-                    and abs(onset[i] - label_start[j]) == apart
-                    and direction[i] == label_direction[j]
-                    and closed[i] <= label_start[j] + wait
-                ):
-                    matched[i] = used[j] = True
-                    break
+def _by_direction(window: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """A number for each window and direction."""
+    return 2 * window.astype(np.int64) + (direction < 0)

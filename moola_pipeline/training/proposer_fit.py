@@ -24,32 +24,44 @@ def matches(proposals: Spans, labeled: Spans) -> np.ndarray:
     Returns:
         (n_proposals,) int64.
     """
-    match = np.full(len(proposals.window), -1, np.int64)
     reach = np.maximum(OFFSET_COLLAR_BARS, OFFSET_COLLAR_SHARE * (labeled.end - labeled.start + 1))
-    spans = proposals.window, proposals.start, proposals.end
-    labels = labeled.window, labeled.start, labeled.end
-    _match(spans, labels, reach, ONSET_COLLAR_BARS, match)
+    labels = labeled.window, labeled.start, labeled.end - reach, labeled.end + reach
+    return match_onsets((proposals.window, proposals.start, proposals.end), labels)
+
+
+def match_onsets(found: tuple[np.ndarray, ...], labels: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Index of the label that each found onset matches, -1 if none: (n,) int64.
+
+    A pair can match in one group, with onsets at most 3 bars apart, if the later bar suits the label.
+    Nearest onsets are paired first, and each label is matched once.
+
+    Args:
+        found: Group, onset and a later bar of each; (n,).
+        labels: Group (sorted), onset, and least and greatest later bar of each.
+    """
+    match = np.full(len(found[0]), -1, np.int64)
+    _match(found, labels, ONSET_COLLAR_BARS, match)
     return match
 
 
 # Constants of other modules are arguments: numba's cache does not notice when they change.
 @numba.njit(cache=True, nogil=True)
-def _match(spans, labels, reach, collar, match):
-    window, start, end = spans
-    label_window, label_start, label_end = labels
-    used = np.zeros(len(label_window), np.bool_)
+def _match(found, labels, collar, match):
+    group, onset, later = found
+    label_group, label_onset, least, greatest = labels
+    used = np.zeros(len(label_group), np.bool_)
     for apart in range(collar + 1):
-        for i in range(len(window)):
+        for i in range(len(group)):
             if match[i] >= 0:
                 continue
-            low = np.searchsorted(label_window, window[i])
-            for j in range(low, len(label_window)):
-                if label_window[j] != window[i]:
+            low = np.searchsorted(label_group, group[i])
+            for j in range(low, len(label_group)):
+                if label_group[j] != group[i]:
                     break
                 if (
                     not used[j]
-                    and abs(start[i] - label_start[j]) == apart
-                    and abs(end[i] - label_end[j]) <= reach[j]
+                    and abs(onset[i] - label_onset[j]) == apart
+                    and least[j] <= later[i] <= greatest[j]
                 ):
                     match[i], used[j] = j, True
                     break

@@ -38,6 +38,13 @@ def test_each_kind_of_method_has_its_own_row_with_name_and_interval():
     ]
 
 
+def test_adjusted_p_values_are_explained_where_there_are_any():
+    for data, explained in ((full_report(), True), (minimal_report(), False)):
+        page, terminal = render_html(data, [], LossCurves()), " ".join(" ".join(summary_lines(data)).split())
+        for text in (page, terminal):
+            assert ("p is adjusted for both comparisons, intervals are not" in text) == explained
+
+
 @pytest.mark.parametrize("made", [full_report, minimal_report, report_data])
 def test_page_and_terminal_have_the_same_verdict_and_table(made):
     data: ReportData = made()
