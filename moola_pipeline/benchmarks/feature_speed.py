@@ -137,8 +137,8 @@ def measure_feature_speed(prices: np.ndarray, segment: np.ndarray, streamed_bars
     timings = {
         "features": timed(lambda: compute_features(prices, segment, NQ.tick_points), floor=0.3, goal=0.1),
         "features_compile": Timing(seconds_to_compile(), 1),
-        "features_pandas": timed(lambda: pandas_features(prices, segment), repeats=1),
-        "features_streaming": timed(lambda: streaming_bars(prices[:few]), repeats=1),
+        "features_pandas": timed(lambda: pandas_features(prices, segment), repeats=3),
+        "features_streaming": timed(lambda: streaming_bars(prices[:few]), repeats=3),
         "features_rebuilt": timed(lambda: rebuilt_windows(prices, last_bars), repeats=1),
         **_stored(table, prices, segment),
     }

@@ -4,7 +4,14 @@ from typing import Any
 
 from moola_pipeline.benchmarks.job import JobReport, core_seconds, job_lines, job_page, limit_verdict
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS
-from moola_pipeline.benchmarks.speed import AIM_MB, MAX_MB, MEASURED, PLAIN_WAYS, SpeedReport
+from moola_pipeline.benchmarks.speed import (
+    AIM_MB,
+    MAX_MB,
+    MEASURED,
+    PLAIN_WAYS,
+    REFERENCE_MICROSECONDS,
+    SpeedReport,
+)
 from moola_pipeline.benchmarks.step_memory import steps_lines, steps_page
 from moola_pipeline.benchmarks.training_speed import training_lines, training_page
 
@@ -41,7 +48,7 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
         "memory": memory,
         "steps": [it._asdict() for it in report.steps],
     }
-    return report._asdict() | found | {"job": job and _job_facts(job)}
+    return report._asdict() | found | {"slowness": report.slowness, "job": job and _job_facts(job)}
 
 
 def _job_facts(job: JobReport) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def speed_lines(report: SpeedReport, job: JobReport | None) -> list[str]:
     """One line per figure, for the terminal."""
     lines = [f"{report.machine}, {report.measured_at}; {report.n_bars:,} bars; {report.gpu or 'no GPU'}"]
     for name, timing in report.timings.items():
-        verdict = limit_verdict(timing.seconds, timing.floor, timing.goal, "s")
+        verdict = limit_verdict(timing.seconds / report.slowness, timing.floor, timing.goal, "s")
         lines.append(f"{MEASURED[name]:58}{timing.seconds:9.3f} s{f'  ({verdict})' if verdict else ''}")
     memory = f"{report.memory.rise:9.0f} MB  ({limit_verdict(report.memory.rise, MAX_MB, AIM_MB, 'MB')})"
     return [
@@ -67,7 +74,8 @@ def speed_lines(report: SpeedReport, job: JobReport | None) -> list[str]:
         *training_lines(report.training),
         *steps_lines(report.steps),
         *(f"{name:58}{ratio:9.1f} times" for name, ratio in report.ratios.items()),
-        *job_lines(job),
+        *job_lines(job, report.slowness),
+        f"{'this machine over the one that limits in seconds are for':58}{report.slowness:9.2f} times",
     ]
 
 
@@ -75,7 +83,7 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
     """The page in docs, in Markdown; `command` writes it."""
     rows = [
         f"| {MEASURED[name]} | {it.seconds:.3f} | {it.repeats} | "
-        f"{limit_verdict(it.seconds, it.floor, it.goal, 's')} |"
+        f"{limit_verdict(it.seconds / report.slowness, it.floor, it.goal, 's')} |"
         for name, it in report.timings.items()
     ]
     memory, per_bar = report.memory, report.microseconds_a_bar
@@ -93,6 +101,11 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "| work | seconds | repeats | limit and goal |",
             "|---|---|---|---|",
             *rows,
+            "",
+            "Limits and goals in seconds are for the machine of 2026-11-23, on which vectorized pandas took "
+            f"{REFERENCE_MICROSECONDS['features_pandas']:.2f} us per bar and the Python loop "
+            f"{REFERENCE_MICROSECONDS['features_streaming']:.2f} us. Today they took {report.slowness:.2f} "
+            "times as long (geometric mean): seconds are divided by that before they are compared.",
             "",
             "| ratio | times |",
             "|---|---|",
@@ -119,7 +132,7 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "",
             *training_page(report.training),
             *steps_page(report.steps),
-            *job_page(job),
+            *job_page(job, report.slowness),
             "**Stored features.** The asset does not store the feature table; it stores the digests of bars "
             f"and code. Loading a stored table and checking its SHA256 takes {stored:.1f} times as long as "
             "loading the bars, checking their digest and computing the table. If bars or code have changed "
