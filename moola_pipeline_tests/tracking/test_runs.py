@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import create_engine, text
 
 from moola_pipeline.errors import IntegrityError
 from moola_pipeline.storage.home import Home
-from moola_pipeline.tracking.runs import DATABASE_NAME, open_store, tracking_uri
+from moola_pipeline.tracking.runs import DATABASE_NAME, _unsynced, open_store, tracking_uri
 from moola_pipeline_tests.cli.calls import start
 from moola_pipeline_tests.tracking.contexts import track
 
@@ -83,3 +84,14 @@ def test_a_store_whose_creation_was_interrupted_is_created_again(
             open_store(home)
     assert [path.name for path in home.tracking.iterdir() if path.is_file()] == [f".{DATABASE_NAME}.lock"]
     assert open_store(home).search_experiments()
+
+
+def test_only_the_database_in_the_making_is_not_synced(tmp_path: Path):
+    def syncs(name: str) -> bool:
+        with create_engine(f"sqlite:///{tmp_path / name}").connect() as connection:
+            return connection.execute(text("PRAGMA synchronous")).scalar_one() != 0
+
+    with _unsynced(tmp_path / "new.db"):
+        assert not syncs("new.db")
+        assert syncs("another.db")
+    assert syncs("new.db")
