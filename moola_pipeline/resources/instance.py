@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 from yaml import YAMLError
 
 from moola_pipeline.errors import BadInput
@@ -46,8 +46,8 @@ def await_runs(instance: dg.DagsterInstance, say: Callable[[str], None]) -> None
 
 
 def run_tags() -> dict[str, str]:
-    """Tags of the Dagster run of `moola run`."""
-    return {RUN_BY_TAG: socket.gethostname()}
+    """Tags of the Dagster run of `moola run`, which Dagster does not repeat: its user is waiting."""
+    return {RUN_BY_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0"}
 
 
 def release_stale_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.storage.tags import GRPC_INFO_TAG, PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from moola_pipeline.resources.instance import RUN_BY_TAG, await_slots, release_stale_runs, run_tags
@@ -60,6 +62,35 @@ def test_a_run_whose_server_is_gone_is_dead(instance: dg.DagsterInstance, tmp_pa
     killed = started(instance, {GRPC_INFO_TAG: json.dumps({"socket": str(tmp_path / "gone")})})
     assert release_stale_runs(instance) == [killed]
     assert holders(instance) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "why", "repeated"),
+    [
+        ({}, None, True),
+        ({}, RunFailureReason.STEP_FAILURE, False),
+        (run_tags(), None, False),
+    ],
+    ids=["killed", "a step failed", "moola run"],
+)
+def test_only_a_killed_run_that_dagster_started_is_repeated(
+    instance: dg.DagsterInstance, tags: dict[str, str], why: RunFailureReason | None, repeated: bool
+):
+    run = create_run_for_test(instance, "train", status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    assert auto_reexecution_should_retry_run(instance, run, why) == repeated
+
+
+def test_a_run_is_repeated_once(instance: dg.DagsterInstance):
+    first = create_run_for_test(instance, "train", status=dg.DagsterRunStatus.FAILURE)
+    second = create_run_for_test(
+        instance,
+        "train",
+        status=dg.DagsterRunStatus.FAILURE,
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+        tags={PARENT_RUN_ID_TAG: first.run_id, ROOT_RUN_ID_TAG: first.run_id},
+    )
+    assert not auto_reexecution_should_retry_run(instance, second, None)
 
 
 def test_waiting_for_a_slot_is_reported_once_and_ends_with_it(

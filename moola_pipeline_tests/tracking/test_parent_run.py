@@ -1,13 +1,15 @@
 """The parent run: one for all assets of a Dagster run, with its settings, data and status."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from moola_pipeline.storage.home import Home
+from moola_pipeline.storage.home import HOME_VARIABLE, Home
 from moola_pipeline.tracking.runs import Tracking
 from moola_pipeline.tracking.tracked_run import DataInput, code_state
 from moola_pipeline_tests.cli.calls import start
@@ -146,14 +148,26 @@ KILLED_INSIDE = (
 )
 
 
+@pytest.fixture(scope="module")
+def killed_home(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose only run was killed; read-only."""
+    home = Home(tmp_path_factory.mktemp("killed"))
+    shutil.copytree(fresh_store, home.tracking)
+    with pytest.MonkeyPatch.context() as surroundings:
+        surroundings.setenv(HOME_VARIABLE, str(home.root))
+        process: subprocess.Popen[str] = start(KILLED_INSIDE)
+    process.communicate()
+    assert process.returncode == -9
+    return home
+
+
 @pytest.fixture
-def killed(home: Home) -> Callable[[dg.DagsterRunStatus | None], dict[str, str]]:
-    """Kills a run, starts another one, and gives the status of the killed runs by name."""
+def killed(isolated_home: Path, killed_home: Home) -> Callable[[dg.DagsterRunStatus | None], dict[str, str]]:
+    """Starts another run after the killed one, and gives the status of the killed runs by name."""
+    home = Home(isolated_home)
+    shutil.copytree(killed_home.tracking, home.tracking)
 
     def ended(recorded: dg.DagsterRunStatus | None) -> dict[str, str]:
-        process: subprocess.Popen[str] = start(KILLED_INSIDE)
-        process.communicate()
-        assert process.returncode == -9
         assert parent_of(home, "first").info.status == "RUNNING"
         track("a", "second", states={} if recorded is None else {"first": recorded})
         assert parent_of(home, "second").info.status == "FINISHED"
