@@ -81,14 +81,14 @@ def n_steps(size: int, device: str, steps: int | None = None) -> int:
 
 
 def seconds_in_turns(
-    ways: dict[str, Callable[[], None]], device: str, repeats: int = REPEATS
+    ways: dict[str, Callable[[], None]], device: str, repeats: int | None = None
 ) -> dict[str, float]:
-    """Seconds of each way, the best of the repeats.
+    """Seconds of each way, the best of the repeats, by default REPEATS.
 
     Each repeat runs all ways once, so other load on the machine affects them equally.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
+    for _ in range(repeats or REPEATS):
         for name, way in ways.items():
             settle(device)
             started = time.perf_counter()

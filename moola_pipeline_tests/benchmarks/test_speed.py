@@ -10,6 +10,7 @@ import torch
 from moola_pipeline.bars.instruments import NQ
 from moola_pipeline.bars.schema import PRICE_COLUMNS
 from moola_pipeline.bars.table import build_table
+from moola_pipeline.benchmarks import batch_speed
 from moola_pipeline.benchmarks.feature_speed import (
     REBUILT_WINDOWS,
     pandas_features,
@@ -35,7 +36,9 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 @pytest.fixture(scope="module")
 def report() -> SpeedReport:
     torch.backends.cudnn.allow_tf32 = True  # torch's default
-    return measure_speed(n_bars=4000, streamed_bars=500, rehearsed=True)
+    with pytest.MonkeyPatch.context() as once:
+        once.setattr(batch_speed, "REPEATS", 1)
+        return measure_speed(n_bars=4000, streamed_bars=500, rehearsed=True)
 
 
 def test_the_alternatives_compute_the_values_of_the_feature_table():

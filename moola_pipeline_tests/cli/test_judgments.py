@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,51 +10,43 @@ from moola_pipeline.instrument_data import choose_instrument_data
 from moola_pipeline.labels.annotators import LabelChoice, read_label_choice
 from moola_pipeline.settings import PROFILES
 from moola_pipeline.storage.home import Home
-from moola_pipeline_tests.cli.test_labels import BARS, call, complaint, facts, home, label_file, with_bars
+from moola_pipeline_tests.cli.test_labels import (
+    BARS,
+    call,
+    complaint,
+    facts,
+    home,
+    label_file,
+    sharing_bars,
+    with_bars,
+)
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_labels
 
 __all__ = ["home", "with_bars"]
 
 
-@pytest.fixture
-def judged(with_bars: Path, tmp_path: Path) -> Path:
-    """A home in which two annotators judged the same windows, and one revised a mark."""
+@pytest.fixture(scope="module")
+def first_judged(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which two annotators judged the same windows, and one revised a mark; read-only."""
+    folder = tmp_path_factory.mktemp("judged")
+    own = sharing_bars(home, folder / "home")
     rows = weekly_labels(BARS)
     other = rows.assign(expansion_start=rows["expansion_start"] + 1)
     other.loc[0, "label"] = "unknown"
-    facts(
-        call(
-            "labels",
-            "add",
-            label_file(tmp_path / "a.csv", rows),
-            "--annotator",
-            "ann",
-            "--json",
-            home=with_bars,
-        )
-    )
-    facts(
-        call(
-            *("labels", "add", label_file(tmp_path / "b.csv", other), "--annotator", "bob", "--as-is"),
-            "--json",
-            home=with_bars,
-        )
-    )
     moved = label_frame([label_row(BARS, 60, "retracement", 45)])
-    path = label_file(tmp_path / "c.csv", moved)
-    words = (
-        "labels",
-        "add",
-        path,
-        "--annotator",
-        "ann",
-        "--revise",
-        "--why",
-        "the move began later",
-        "--json",
-    )
-    facts(call(*words, home=with_bars))
-    return with_bars
+    for name, labels, words in (
+        ("a.csv", rows, ("--annotator", "ann")),
+        ("b.csv", other, ("--annotator", "bob", "--as-is")),
+        ("c.csv", moved, ("--annotator", "ann", "--revise", "--why", "the move began later")),
+    ):
+        facts(call("labels", "add", label_file(folder / name, labels), *words, "--json", home=own))
+    return own
+
+
+@pytest.fixture
+def judged(first_judged: Path, tmp_path: Path) -> Path:
+    """A writable copy of `first_judged`."""
+    return shutil.copytree(first_judged, tmp_path / "home", symlinks=True)
 
 
 def test_the_history_of_a_window_shows_what_replaced_what_and_why(judged: Path):
@@ -134,19 +127,27 @@ def test_a_definition_is_added_and_shown(with_bars: Path, tmp_path: Path):
     assert "An expansion moves twice the ATR." in shown
 
 
-@pytest.fixture
-def redefined(with_bars: Path, tmp_path: Path) -> Path:
-    """A home with a second definition, under which some windows were judged again."""
+@pytest.fixture(scope="module")
+def first_redefined(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a second definition, under which some windows were judged again; read-only."""
+    folder = tmp_path_factory.mktemp("redefined")
+    own = sharing_bars(home, folder / "home")
     rows = weekly_labels(BARS).assign(annotator="ann")
-    facts(call("labels", "add", label_file(tmp_path / "a.csv", rows), "--json", home=with_bars))
+    facts(call("labels", "add", label_file(folder / "a.csv", rows), "--json", home=own))
     for number in (1, 2):
-        text = tmp_path / "definition.txt"
+        text = folder / "definition.txt"
         text.write_text(f"An expansion moves {number} times the ATR.\n")
-        facts(call("labels", "define", text, "--json", home=with_bars))
+        facts(call("labels", "define", text, "--json", home=own))
     again = rows.iloc[:10].assign(definition=2)
     again.loc[0, ["expansion_start", "expansion_end"]] += 8
-    facts(call("labels", "add", label_file(tmp_path / "b.csv", again), "--as-is", "--json", home=with_bars))
-    return with_bars
+    facts(call("labels", "add", label_file(folder / "b.csv", again), "--as-is", "--json", home=own))
+    return own
+
+
+@pytest.fixture
+def redefined(first_redefined: Path, tmp_path: Path) -> Path:
+    """A writable copy of `first_redefined`."""
+    return shutil.copytree(first_redefined, tmp_path / "home", symlinks=True)
 
 
 def test_a_changed_definition_leaves_earlier_windows_to_judge_again(redefined: Path):

@@ -25,14 +25,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "home"
 
 
-@pytest.fixture
-def with_bars(home: Path, tmp_path: Path) -> Path:
-    own = tmp_path / "home"
-    own.mkdir()
+def sharing_bars(home: Path, own: Path) -> Path:
+    """A new home, with the bars of another."""
     (own / "data" / "nq").mkdir(parents=True)
     for name in ("manifest.json", "parsed", "raw"):
         (own / "data" / "nq" / name).symlink_to(home / "data" / "nq" / name)
     return own
+
+
+@pytest.fixture
+def with_bars(home: Path, tmp_path: Path) -> Path:
+    return sharing_bars(home, tmp_path / "home")
 
 
 def label_file(path: Path, labels: pd.DataFrame) -> Path:
