@@ -14,6 +14,9 @@ define install
 	{ echo "uv could not install them: pip does, which takes longer"; $(PIP) install -c requirements.txt $(1); }
 endef
 
+# Python keeps the bytecode of what it imports: without it, each process compiles Dagster, MLflow and torch again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test docs audit install clean
 
 help:

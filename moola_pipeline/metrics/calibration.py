@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 N_BINS = 5
 N_SIMULATED = 2000
@@ -27,6 +26,8 @@ class Bins(NamedTuple):
 
 def equal_mass(p: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
     """Bin 0..n_bins-1 of each probability, bins as equal in size as possible; ties share a bin."""
+    from scipy.stats import rankdata  # slow import; not needed to define the assets
+
     return np.floor(n_bins * (rankdata(p) - 0.5) / len(p)).astype(np.int64)
 
 
