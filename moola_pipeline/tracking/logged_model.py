@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ def log_model(
             # a path of this home would be wrong once the home has moved
             mlflow_model=Model(artifact_path="model", run_id=run.id, model_uuid=model_id, model_id=model_id),
         )
+    for compiled in list(files.rglob("__pycache__")):  # it names the temporary folder
+        shutil.rmtree(compiled)
     run.client.log_model_artifacts(model_id, str(files))
     run.client.set_logged_model_tags(model_id, digest_tags(files))
     run.client.finalize_logged_model(model_id, LoggedModelStatus.READY)
