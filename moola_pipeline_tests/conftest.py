@@ -21,7 +21,7 @@ QUIET = {
     "DO_NOT_TRACK": "true",
     "DAGSTER_DISABLE_TELEMETRY": "true",
 }
-HOMES = {"smoke_home", "registered_home"}
+HOMES = frozenset(("smoke_home", "registered_home"))
 """Fixtures that take minutes the first time."""
 PRIVATE_DATA_VARIABLE = "MOOLA_PRIVATE_DATA"
 for _shared in ("MOOLA_TRACKING_URI", "MOOLA_ARTIFACTS_URI", "MOOLA_STORE_URI"):
@@ -45,6 +45,7 @@ def isolated_home(
         yield home
 
 
+@pytest.hookimpl(trylast=True)  # the items of other marks have left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files so that no worker waits while another makes a home.
 
@@ -54,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         homes_of.setdefault(item.path, set()).update(HOMES & set(getattr(item, "fixturenames", ())))
     first = [
-        next((path for path, homes in homes_of.items() if home in homes), None) for home in sorted(HOMES)
+        next((path for path, homes in homes_of.items() if homes == {home}), None) for home in sorted(HOMES)
     ]
     needing = [path for path, homes in homes_of.items() if homes]
     others = [path for path, homes in homes_of.items() if not homes]
