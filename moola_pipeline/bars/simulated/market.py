@@ -25,7 +25,7 @@ from moola_pipeline.bars.simulated.plan import (
 )
 from moola_pipeline.bars.simulated.settings import SimulationSettings
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Increase it when the same settings give different bars or labels."""
 
 TRUTH_COLUMNS = ("onset", "offset", "started_at", "ended_at", "type", "direction")
