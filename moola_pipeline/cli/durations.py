@@ -15,9 +15,9 @@ ESTIMATES = {
     "labeled_expansions": {"smoke": 1, "demo": 1, "full": 2},
     "relativity_features": {"smoke": 2, "demo": 3, "full": 3},
     "densified_windows": {"smoke": 1, "demo": 1, "full": 2},
-    "pretrained_encoder": {"smoke": 8, "demo": 10, "full": 140},
-    "finetuned_classifier": {"smoke": 10, "demo": 32, "full": 650},
-    "bootstrap_ci_report": {"smoke": 20, "demo": 36, "full": 220},
+    "pretrained_encoder": {"smoke": 8, "demo": 10, "full": 120},
+    "finetuned_classifier": {"smoke": 10, "demo": 32, "full": 360},
+    "bootstrap_ci_report": {"smoke": 20, "demo": 36, "full": 110},
     "registered_model": {"smoke": 4, "demo": 4, "full": 6},
     "latest_expansions": {"smoke": 1, "demo": 1, "full": 3},
 }
