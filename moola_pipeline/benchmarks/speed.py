@@ -165,7 +165,7 @@ PLAIN_WAYS = {
 }
 """Ratios of time per bar; an earlier version of this project rebuilt each window."""
 REFERENCE_MICROSECONDS = {"features_pandas": 1.10, "features_streaming": 1.44}
-"""Time per bar of two plain ways on the machine that the limits in seconds are for (2026-11-23)."""
+"""Time per bar of two plain ways on the machine that the limits in seconds were set on (2026-11-23)."""
 
 
 class SpeedReport(NamedTuple):
@@ -201,7 +201,7 @@ class SpeedReport(NamedTuple):
 
     @property
     def slowness(self) -> float:
-        """How many times as long this machine takes as the one that the limits in seconds are for."""
+        """How many times as long this machine takes as the one that the limits in seconds were set on."""
         measured = (self.microseconds_a_bar[way] / at for way, at in REFERENCE_MICROSECONDS.items())
         return geometric_mean(measured)
 

@@ -118,7 +118,7 @@ def rows_in(twin: dict[str, dict]) -> pd.DataFrame:
     return in_file_order(label_frame(kept))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_any_sequence_of_steps_ends_as_its_naive_twin(tmp_path_factory, steps):
     folder, twin = tmp_path_factory.mktemp("home"), {}
@@ -160,7 +160,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path):
     for name in ("ann", "bob", "eve", "joe"):
         labels = weekly_labels(BARS).assign(annotator=name)
         paths.append(written(tmp_path / f"{name}.csv", labels))
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(add_in_a_process, [folder] * 4, paths))
     rows = registered_labels(folder)
     assert rows["annotator"].value_counts().to_dict() == dict.fromkeys(("ann", "bob", "eve", "joe"), 6)
