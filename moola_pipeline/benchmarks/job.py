@@ -210,13 +210,8 @@ def limit_verdict(value: float, limit: float | None, goal: float | None, unit: s
     return f"{words}; goal {goal:g} {unit}: {'reached' if value <= goal else 'not reached'}"
 
 
-def job_lines(report: JobReport | None, slowness: float) -> list[str]:
-    """One line per asset.
-
-    Args:
-        report: None if there is no run.
-        slowness: Of this machine: see `SpeedReport`.
-    """
+def job_lines(report: JobReport | None) -> list[str]:
+    """One line per asset."""
     if report is None:
         return ["main job not measured: this home has no complete run (moola bench --job makes one)"]
     whole = sum(stage.seconds for stage in report.stages)
@@ -228,28 +223,21 @@ def job_lines(report: JobReport | None, slowness: float) -> list[str]:
     if report.seconds is None:
         return [head, *rows]
     verdict = limit_verdict(report.seconds, LIMIT_SECONDS, GOAL_SECONDS, "s")
-    return [
-        head,
-        *rows,
-        f"{'  the whole process':58}{report.seconds:9.1f} s  ({verdict})",
-        f"{'  at the speed of the machine that the limit was set on':58}{report.seconds / slowness:9.1f} s",
-    ]
+    return [head, *rows, f"{'  the whole process':58}{report.seconds:9.1f} s  ({verdict})"]
 
 
 def _shown(number: float | None) -> str:
     return "" if number is None else f"{number:.1f}"
 
 
-def job_page(report: JobReport | None, slowness: float) -> tuple[str, ...]:
-    """The section of the page, in Markdown; arguments as of `job_lines`."""
+def job_page(report: JobReport | None) -> tuple[str, ...]:
+    """The section of the page, in Markdown."""
     if report is None:
         return ("**The main job.** Not measured: the home had no complete run, and --job was not given.", "")
     whole = sum(stage.seconds for stage in report.stages)
     where = (
         f"a new run in a temporary home, {report.seconds:.1f} s for the whole process "
-        f"({limit_verdict(report.seconds, LIMIT_SECONDS, GOAL_SECONDS, 's')}), "
-        f"{report.seconds / slowness:.1f} s at the speed of the machine that the limit was set on, "
-        "sampled 50 times per second"
+        f"({limit_verdict(report.seconds, LIMIT_SECONDS, GOAL_SECONDS, 's')}), sampled 50 times per second"
         if report.seconds is not None
         else "from the logs of the home's last complete run"
     )

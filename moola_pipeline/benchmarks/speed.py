@@ -8,7 +8,6 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from statistics import geometric_mean
 from typing import NamedTuple
 
 import pandas as pd
@@ -164,8 +163,6 @@ PLAIN_WAYS = {
     "rebuilding each window over features": "features_rebuilt",
 }
 """Ratios of time per bar; an earlier version of this project rebuilt each window."""
-REFERENCE_MICROSECONDS = {"features_pandas": 1.10, "features_streaming": 1.44}
-"""Time per bar of two plain ways on the machine that the limits in seconds were set on (2026-11-23)."""
 
 
 class SpeedReport(NamedTuple):
@@ -198,12 +195,6 @@ class SpeedReport(NamedTuple):
     gpu: str | None
     measured_at: str
     n_bars: int
-
-    @property
-    def slowness(self) -> float:
-        """How many times as long this machine takes as the one that the limits in seconds were set on."""
-        measured = (self.microseconds_a_bar[way] / at for way, at in REFERENCE_MICROSECONDS.items())
-        return geometric_mean(measured)
 
 
 def measure_speed(

@@ -4,14 +4,7 @@ from typing import Any
 
 from moola_pipeline.benchmarks.job import JobReport, core_seconds, job_lines, job_page, limit_verdict
 from moola_pipeline.benchmarks.measured_process import BATCH_WINDOWS
-from moola_pipeline.benchmarks.speed import (
-    AIM_MB,
-    MAX_MB,
-    MEASURED,
-    PLAIN_WAYS,
-    REFERENCE_MICROSECONDS,
-    SpeedReport,
-)
+from moola_pipeline.benchmarks.speed import AIM_MB, MAX_MB, MEASURED, PLAIN_WAYS, SpeedReport
 from moola_pipeline.benchmarks.step_memory import steps_lines, steps_page
 from moola_pipeline.benchmarks.training_speed import training_lines, training_page
 
@@ -48,7 +41,7 @@ def speed_facts(report: SpeedReport, job: JobReport | None) -> dict[str, Any]:
         "memory": memory,
         "steps": [it._asdict() for it in report.steps],
     }
-    return report._asdict() | found | {"slowness": report.slowness, "job": job and _job_facts(job)}
+    return report._asdict() | found | {"job": job and _job_facts(job)}
 
 
 def _job_facts(job: JobReport) -> dict[str, Any]:
@@ -74,8 +67,7 @@ def speed_lines(report: SpeedReport, job: JobReport | None) -> list[str]:
         *training_lines(report.training),
         *steps_lines(report.steps),
         *(f"{name:58}{ratio:9.1f} times" for name, ratio in report.ratios.items()),
-        *job_lines(job, report.slowness),
-        f"{'this machine over the one that limits in seconds were set on':58}{report.slowness:9.2f} times",
+        *job_lines(job),
     ]
 
 
@@ -102,11 +94,6 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "|---|---|---|---|",
             *rows,
             "",
-            "Limits and goals in seconds were set on the machine of 2026-11-23, on which vectorized pandas "
-            f"took {REFERENCE_MICROSECONDS['features_pandas']:.2f} us per bar and the Python loop "
-            f"{REFERENCE_MICROSECONDS['features_streaming']:.2f} us. Here they took {report.slowness:.2f} "
-            "times as long (geometric mean). Limits are compared with the seconds as measured here.",
-            "",
             "| ratio | times |",
             "|---|---|",
             *(f"| {name} | {ratio:.1f} |" for name, ratio in report.ratios.items()),
@@ -132,7 +119,7 @@ def speed_page(report: SpeedReport, job: JobReport | None = None, command: str =
             "",
             *training_page(report.training),
             *steps_page(report.steps),
-            *job_page(job, report.slowness),
+            *job_page(job),
             "**Stored features.** The asset does not store the feature table; it stores the digests of bars "
             f"and code. Loading a stored table and checking its SHA256 takes {stored:.1f} times as long as "
             "loading the bars, checking their digest and computing the table. If bars or code have changed "

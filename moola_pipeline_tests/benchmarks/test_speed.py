@@ -21,7 +21,6 @@ from moola_pipeline.benchmarks.job import JobReport
 from moola_pipeline.benchmarks.measured_process import memory_of_features
 from moola_pipeline.benchmarks.speed import (
     MEASURED,
-    REFERENCE_MICROSECONDS,
     SpeedReport,
     _gpu,
     made_bars,
@@ -178,19 +177,3 @@ def test_an_exceeded_limit_or_goal_is_marked(seconds: float, verdict: str, repor
     line = next(line for line in speed_lines(slow, None) if "TA-Lib included" in line)
     assert line.endswith(f"{seconds:.3f} s  ({verdict})")
     assert f"| {seconds:.3f} | 7 | {verdict} |" in speed_page(slow)
-
-
-@pytest.mark.parametrize(("slower", "slowness"), [((1, 1), 1), ((2, 8), 4), ((0.5, 0.5), 0.5)])
-def test_the_machine_is_compared_on_both_plain_ways_and_no_limit_is_moved(
-    report: SpeedReport, slower: tuple[float, float], slowness: float
-):
-    job = JobReport("demo", "simulated", "2026-11-30 13:14 UTC", [], 115.0, {})
-    plain = {way: times * at for times, (way, at) in zip(slower, REFERENCE_MICROSECONDS.items(), strict=True)}
-    measured = report._replace(microseconds_a_bar=report.microseconds_a_bar | plain)
-    assert measured.slowness == pytest.approx(slowness)
-    page, lines = speed_page(measured, job), speed_lines(measured, job)
-    assert f"{slowness:.2f} times as long" in page
-    assert f"{115 / slowness:.1f} s at the speed of the machine that the limit was set on" in page
-    assert "115.0 s for the whole process (limit 90 s: EXCEEDED" in page
-    assert any("115.0 s  (limit 90 s: EXCEEDED" in line for line in lines)
-    assert any("speed of the machine" in line and f"{115 / slowness:.1f} s" in line for line in lines)
