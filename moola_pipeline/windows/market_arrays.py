@@ -100,7 +100,8 @@ class MarketArrays:
             spans: Spans in these windows.
             bars: Of each window; no later bar is read.
         """
-        return span_inputs(gather_rows(self.prices, bar0, bars), gather_rows(self.atr, bar0, bars), spans)
+        views, atr = gather_rows(self.prices, bar0, bars), gather_rows(self.atr, bar0, bars)
+        return span_inputs(views, atr, spans, bar0[spans.window] + spans.start)
 
     def net_moves(self, bar0: np.ndarray, spans: Spans) -> np.ndarray:
         """Move from the first open of spans to their last close, ATR at the bar before: (n_spans,) float64.

@@ -71,7 +71,9 @@ _MIN_LEG, _MIN_MOVE = 0.5, 0.1
 """ATR below which a move is too small to divide by."""
 
 
-def span_inputs(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
+def span_inputs(
+    views: np.ndarray, atr: np.ndarray, spans: Spans, start: np.ndarray | None = None
+) -> np.ndarray:
     """Measure spans in windows.
 
     Args:
@@ -79,6 +81,8 @@ def span_inputs(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
             window is cut off.
         atr: (B, V) ATR of the same bars, index points, > 0.
         spans: n spans in these windows.
+        start: (n,) int, row of each span's first bar in a table from which all windows were cut: what
+            comes before a bar is then measured once, however many windows show it. None: no such table.
 
     Returns:
         (n, 78) float32, columns as INPUT_NAMES. A span that starts before bar 25 has fewer than
@@ -87,31 +91,51 @@ def span_inputs(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
     out = np.empty((len(spans.window), N_INPUTS), np.float32)
     for first in range(0, len(out), CHUNK_SPANS):
         part = slice(first, first + CHUNK_SPANS)
-        out[part] = _measured(views, atr, spans.select(part))
+        own = spans.select(part)
+        unlike, like = _unlike_starts(own, None if start is None else start[part])
+        before, ranges = _measured_before(views, atr, own.select(unlike))
+        out[part, :N_BEFORE] = before[like]
+        out[part, N_BEFORE:] = _measured_since(views, atr, own, ranges[like])
     return out
 
 
-def _measured(views: np.ndarray, atr: np.ndarray, spans: Spans) -> np.ndarray:
-    window, onset, last = spans.window, spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
-    size = atr[window, onset - 1].astype(np.float64)
-    sign = np.where(spans.direction < 0, -1.0, 1.0)
+def _unlike_starts(spans: Spans, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Spans with unlike bars before them: their (m,) indices, and for each span (n,) which is like it."""
+    if start is None:
+        return np.arange(len(spans.window)), np.arange(len(spans.window))
+    n_before = np.minimum(spans.start + CONTEXT_BARS, BARS_BEFORE_START)  # in view
+    key = (start * 2 + (spans.direction < 0)) * (BARS_BEFORE_START + 1) + n_before
+    return np.unique(key, return_index=True, return_inverse=True)[1:]
+
+
+def _measured_before(views: np.ndarray, atr: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers known before the start: (m, 53), and what `_break` reads of the same bars: (m, 10)."""
+    window, onset = spans.window, spans.start + CONTEXT_BARS
     rows = np.maximum(onset[:, None] + np.arange(-BARS_BEFORE_START, 0), 0)
-    before = _turned(views[window[:, None], rows], views[window, onset - 1, 3], size, sign)  # (n, 45, 4)
+    before = _turned(views[window[:, None], rows], views[window, onset - 1, 3], *_units(atr, spans))
+    stretches = [_stretch(before[:, -bars:]) for bars in STRETCHES]
+    parts = summaries(before[:, :, 3]), _legs(before[:, :, 1], before[:, :, 2]), *stretches, _calm(before)
+    extremes = [stretch[:, STRETCH_NAMES.index(name)] for stretch in stretches for name in ("range", "high")]
+    ranges = np.column_stack([before[:, -1, 3], before[:, -3:, 0], *extremes])
+    return np.column_stack(parts), ranges
+
+
+def _measured_since(views: np.ndarray, atr: np.ndarray, spans: Spans, before: np.ndarray) -> np.ndarray:
+    """The numbers of the span itself: (n, 25)."""
+    window, onset, last = spans.window, spans.start + CONTEXT_BARS, spans.end + CONTEXT_BARS
+    size, sign = _units(atr, spans)
     length = last - onset + 1
     rows = np.minimum(onset[:, None] + np.arange(max(length.max(initial=1), 2)), views.shape[1] - 1)
     span = _turned(views[window[:, None], rows], views[window, onset, 0], size, sign)  # (n, L, 4)
     gap = sign * (views[window, onset, 0] - views[window, onset - 1, 3]) / size
     inside = np.arange(span.shape[1]) < length[:, None]
-    return np.column_stack(
-        [
-            summaries(before[:, :, 3]),
-            _legs(before[:, :, 1], before[:, :, 2]),
-            *(_stretch(before[:, -bars:]) for bars in STRETCHES),
-            _calm(before),
-            _move(span, inside, length),
-            _break(before, span, inside, length, gap),
-        ]
-    )
+    return np.column_stack([_move(span, inside, length), _break(before, span, inside, length, gap)])
+
+
+def _units(atr: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+    """ATR of the bar before each span, index points, and the sign of its direction: (n,) float64 both."""
+    size = atr[spans.window, spans.start + CONTEXT_BARS - 1].astype(np.float64)
+    return size, np.where(spans.direction < 0, -1.0, 1.0)
 
 
 def _turned(prices: np.ndarray, origin: np.ndarray, size: np.ndarray, sign: np.ndarray) -> np.ndarray:
@@ -208,12 +232,20 @@ def _move(span: np.ndarray, inside: np.ndarray, length: np.ndarray) -> np.ndarra
 def _break(
     before: np.ndarray, span: np.ndarray, inside: np.ndarray, length: np.ndarray, gap: np.ndarray
 ) -> np.ndarray:
-    """The move relative to the bars before it: (n, 11)."""
-    opens, close = before[:, :, 0], before[:, :, 3]
+    """The move relative to the bars before it: (n, 11).
+
+    Args:
+        before: (n, 10) last close and last three opens, then range and high of each of STRETCHES.
+        span: (n, L, 4) from its own open.
+        inside: (n, L) bool, bars of the span.
+        length: (n,) of the span, bars.
+        gap: (n,) from the close before the span to its open.
+    """
     net = span[np.arange(len(span)), length - 1, 3]
     reached = np.where(inside, span[:, :, 1], -np.inf).max(axis=1) + gap
-    columns = [gap, close[:, -1] - opens[:, -1], *(gap - opens[:, -bars] for bars in (1, 2, 3))]
-    for bars in STRETCHES:
-        high, low = before[:, -bars:, 1].max(axis=1), before[:, -bars:, 2].min(axis=1)
-        columns += [net / np.maximum(high - low, 3 * _MIN_MOVE), reached - high]
+    last_close, opens = before[:, 0], before[:, 1:4]
+    columns = [gap, last_close - opens[:, -1], *(gap - opens[:, -bars] for bars in (1, 2, 3))]
+    for stretch in range(len(STRETCHES)):
+        size, high = before[:, 4 + 2 * stretch], before[:, 5 + 2 * stretch]
+        columns += [net / np.maximum(size, 3 * _MIN_MOVE), reached - high]
     return np.column_stack(columns)

@@ -182,3 +182,17 @@ def test_no_spans_give_no_inputs():
     assert span_inputs(
         made_views(), np.ones((3, VIEW_BARS)), Spans.untyped(none, none, none, none)
     ).shape == (0, 78)
+
+
+def test_windows_cut_from_one_table_measure_as_if_each_were_its_own():
+    table = made_views(1, seed=3)[0]
+    bar0 = np.repeat(np.arange(8), 6)  # in view, a window that begins later has fewer bars before a start
+    start = np.tile([3, 20, 30, 30, 60, 60], 8) + 8 - bar0
+    direction = np.tile([1, -1, 1, -1, 1, -1], 8)
+    spans = Spans.untyped(np.arange(len(bar0)), start, start + np.tile([1, 4], 24), direction)
+    views = np.stack([table[row : row + VIEW_BARS - 8] for row in bar0])
+    atr = np.full(views.shape[:2], 2.0)
+
+    shared = span_inputs(views, atr, spans, bar0 + start)
+    assert np.array_equal(shared, span_inputs(views, atr, spans))
+    assert len(np.unique(shared[:, :N_BEFORE], axis=0)) < len(shared) / 2
