@@ -8,7 +8,12 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
-from moola_pipeline.bars.plausibility import refuse_coarse, refuse_future, refuse_wrong_dates
+from moola_pipeline.bars.plausibility import (
+    refuse_coarse,
+    refuse_future,
+    refuse_other_scale,
+    refuse_wrong_dates,
+)
 from moola_pipeline.bars.session_clock import TimeConvention, daily_breaks, session_clock
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.bars.vendor_options import VendorOptions
@@ -250,6 +255,31 @@ def test_one_minute_is_no_interval_and_a_thin_contract_is_none_either():
     for share in (0.1, 0.35, 0.7):
         traded = np.random.default_rng(3).random(len(WEEK)) < share
         refuse_coarse(WEEK.loc[traded].reset_index(drop=True), NQ, "nq.csv")
+
+
+def in_steps(n_bars: int, points: float, n_flat: int = 0) -> pd.DataFrame:
+    """Bars of `2 * n_bars - 1 - n_flat` moves, each of one step."""
+    low = 18_000 + points * (np.arange(n_bars) % 2)
+    high = low + points * (np.arange(n_bars) >= n_flat)
+    return made_up_bars(n_bars).assign(open=low, high=high, low=low, close=low)
+
+
+@pytest.mark.parametrize(
+    ("points", "step"), [(0.5, "0.5"), (1.0, "1"), (1.25, "1.25"), (2.5, "2.5"), (25.0, "25")]
+)
+def test_prices_in_coarser_steps_are_refused_from_thirty_moves_on(points: float, step: str):
+    few, enough = in_steps(16, points, n_flat=2), in_steps(16, points, n_flat=1)
+    refuse_other_scale(few, session_clock(few), NQ, "nq.csv")
+    with pytest.raises(
+        BadInput, match=f"ticks of 0.25 points, but they move in steps of {step}: they are in"
+    ):
+        refuse_other_scale(enough, session_clock(enough), NQ, "nq.csv")
+
+
+def test_prices_in_ticks_pass_if_one_move_in_ten_is_no_larger_step():
+    bars = in_steps(40, 1.0)
+    bars.loc[bars.index[::5], "high"] += 0.25
+    refuse_other_scale(bars, session_clock(bars), NQ, "nq.csv")
 
 
 @pytest.mark.slow
