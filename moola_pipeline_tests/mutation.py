@@ -57,6 +57,8 @@ TARGETS = {
     "bars/cleaning": ("bars/test_cleaning.py",),
 }
 """Modules that results and kept files depend on, and the tests that must notice a change of each."""
+FOR_ALL = ("test_immutable.py",)
+"""Tests of every module."""
 MOST_SURVIVORS = 0.1
 TIMEOUT_SECONDS = 600
 _FOLDER = PROJECT_ROOT / "build" / "mutation"
@@ -152,7 +154,7 @@ def noticed(mutant: Mutant, folder: Path) -> bool:
     path = folder / mutant.path
     source = path.read_text()
     path.write_text(mutant.mutated(source))
-    tests = [f"moola_pipeline_tests/{name}" for name in TARGETS[mutant.module]]
+    tests = [f"moola_pipeline_tests/{name}" for name in (*FOR_ALL, *TARGETS[mutant.module])]
     words = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", "--no-header", "--tb=no"]
     try:
         done = subprocess.run(
@@ -169,7 +171,7 @@ def noticed(mutant: Mutant, folder: Path) -> bool:
 def result_file(mutant: Mutant) -> Path:
     """Where the result of a mutant is kept: it depends on the module and on its tests."""
     digest = hashlib.sha256(json.dumps(asdict(mutant), sort_keys=True).encode())
-    tests = [PROJECT_ROOT / "moola_pipeline_tests" / name for name in TARGETS[mutant.module]]
+    tests = [PROJECT_ROOT / "moola_pipeline_tests" / name for name in (*FOR_ALL, *TARGETS[mutant.module])]
     for path in (PROJECT_ROOT / mutant.path, *tests):
         digest.update(path.read_bytes())
     return _FOLDER / f"{digest.hexdigest()[:16]}.json"

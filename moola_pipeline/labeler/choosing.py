@@ -64,7 +64,7 @@ class ListedWindows:
         return (names.index(window.name) + 1 if window.name in names else None), len(names)
 
 
-@dataclass
+@dataclass(frozen=True)
 class SplitRows:
     """Rows of the bar table in which windows of each split may start.
 
@@ -98,7 +98,7 @@ class SplitRows:
         return UNUSED
 
 
-@dataclass
+@dataclass(frozen=True)
 class MixedWindows:
     """Windows of all splits, drawn at random over months and hours; those of training by doubt too.
 

@@ -79,7 +79,7 @@ class Learning(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class OpenedLabeler:
     """A labeling session and what its page shows around it; `note` names splits without windows."""
 
@@ -128,7 +128,7 @@ class OpenedLabeler:
         return add_definition(self.store.labels, text)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Prepared:
     """What a home gives to draw windows from."""
 

@@ -71,7 +71,7 @@ class DamagedFile:
     what: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verification:
     """Number of verified files by kind, and the damaged files."""
 

@@ -63,7 +63,7 @@ class Part:
     rows: Examples
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fold:
     """Windows that are scored, those that are learned from, and everything fitted on them.
 
