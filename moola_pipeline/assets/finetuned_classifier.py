@@ -61,7 +61,7 @@ def finetuned_classifier(
     relativity_features: FeatureTable,
     pretrained_encoder: PretrainedEncoder,
 ) -> Iterator[Any]:
-    """One model per seed: it finds expansions, scores them, and types each from the bars before it.
+    """One model per seed: it finds expansions, scores them, and predicts the type of each.
 
     Span proposer, network and thresholds, at most 100,000 numbers a model. It maps a window (125, 24) and the
     spans proposed in it to first and last bar, probability and P(retracement) of each. Its ablations, the

@@ -40,7 +40,7 @@ LABELS_MOVED = "Minutes that were missing inside labeled windows are there now: 
 @json_option
 @click.pass_obj
 def add(home: Home, files: tuple[Path, ...], as_json: bool, **vendor: Any) -> None:
-    """Register files of one-minute bars (parquet, csv or DBN, compressed or not).
+    """Register files of one-minute bars (parquet, csv, JSON or DBN, compressed or not).
 
     Prints how each file was read. The files are stored unchanged. A file that cannot be read
     without a guess is refused; the error names the option to set. Files before it stay registered.

@@ -133,10 +133,10 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _file_error(error: OSError) -> int:
+    """Report a file that could not be opened, written or renamed; other OSErrors are unexpected."""
     if text := disk_full_text(error):
         _print_error(text)
         return FAILED
-    """Report a file that could not be opened, written or renamed; other OSErrors are unexpected."""
     if error.filename is None or error.strerror is None:
         return _unexpected_error(error)
     if os.environ.get(DEBUG_VARIABLE):

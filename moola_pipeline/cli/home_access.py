@@ -13,7 +13,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.atomic_write import atomic_write, files_below
 from moola_pipeline.storage.home import HOME_VARIABLE, INSTANCE_FILE, Home
 
-CREATING = {"run", "bars add", "labels add", "label", "restore"}
+CREATING = {"run", "bars add", "restore"}
 """Commands that create a home which does not exist; every other command refuses it."""
 READING = {
     "status",
@@ -37,7 +37,15 @@ READING = {
     "registry history",
 }
 """Commands that work in a home which cannot be written."""
-HOMELESS = {"bench", "bench scaling", "bench features", "bench market", "doctor", "selftest"}
+HOMELESS = {
+    "bench",
+    "bench features",
+    "bench labeler",
+    "bench market",
+    "bench scaling",
+    "doctor",
+    "selftest",
+}
 """Commands that keep nothing in the home, or report on it themselves."""
 COPIED = (".db", ".db-wal", ".db-journal", ".lock")
 """Endings of files that SQLite and locks open for writing."""
@@ -62,7 +70,7 @@ def accessible_home(context: click.Context) -> Iterator[None]:
         if command not in CREATING:
             raise BadInput(
                 f"The home must exist, but {home.root} is not there. Correct --home (or {HOME_VARIABLE}), or "
-                "create it: moola run (bars add and labels add create it too)"
+                "create it: moola run (bars add creates it too)"
             )
         _require_writable(next(folder for folder in home.root.parents if os.path.exists(folder)))
         click.echo(f"The home {home.root} does not exist yet: it will be created.", err=True)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from moola_pipeline.cli.options import label_options
 from moola_pipeline.cli.output import emit, json_option, require_out, writing
 from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
@@ -195,13 +194,17 @@ def _shown(interval: "Interval", form: str = ".2f") -> str:
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@label_options
+@click.option("--annotator", metavar="NAME", help='Whose labels to write; "consensus" merges those of all.')
+@click.option(
+    "--definition", type=click.IntRange(min=1), metavar="NUMBER", help="The definition that they follow."
+)
 @json_option
 @click.pass_obj
 def export(home: Home, out: Path, annotator: str | None, definition: int | None, as_json: bool) -> None:
     """Write labels to OUT: .csv or .parquet as "labels add" reads them, or .json for Label Studio.
 
-    Without options the labels of all annotators under all definitions are written.
+    Without options the labels of all annotators under all definitions are written; with one of them, the
+    other is that of most windows.
     """
     require_out("OUT", out, EXPORTS)
     from moola_pipeline.bars.manifest import read_bars

@@ -21,7 +21,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.labeler.opening import OpenedLabeler
+    from moola_pipeline.labeler.opening import CurrentLabeler
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 PORT = 8400
@@ -82,7 +82,7 @@ def label(
     if port is not None and not is_free(port):
         raise BadInput(f"--port must be free, but another program listens on {port}. Choose another one.")
     from moola_pipeline.cli.label_run import LabelRun
-    from moola_pipeline.labeler.opening import LabelRequest, open_labeler
+    from moola_pipeline.labeler.opening import CurrentLabeler, LabelRequest
 
     fixed = [name for name, value in {"--annotator": annotator, "--definition": definition}.items() if value]
     if lists["task"] and fixed:
@@ -95,26 +95,26 @@ def label(
         )
     learning = LabelRun(home)
     try:
-        opened = open_labeler(home, request, learning, lambda: _champion(home))
-        _serve(opened, port or next_free(PORT), open_page, as_json)
+        labeler = CurrentLabeler(home, request, learning, lambda: _champion(home))
+        _serve(labeler, port or next_free(PORT), open_page, as_json)
     finally:
         learning.close()
 
 
-def _serve(opened: "OpenedLabeler", port: int, open_page: bool, as_json: bool) -> None:
+def _serve(labeler: "CurrentLabeler", port: int, open_page: bool, as_json: bool) -> None:
     from moola_pipeline.labeler.server import LabelerServer, make_app
 
     token = secrets.token_urlsafe(24)
     link = f"http://{LOOPBACK}:{port}/{token}/"
-    app = make_app(opened.session, opened.surroundings(), token, port)
+    app, note = make_app(labeler.answering, token, port), labeler.opened.note
 
     def announce() -> None:
         lines = [
-            *([opened.note] if opened.note else []),
+            *([note] if note else []),
             f"Label at  {link}",
             "The link is for this start only. Ctrl-C ends; all that is shown as saved is kept.",
         ]
-        emit({"link": link, "note": opened.note}, lines, as_json)
+        emit({"link": link, "note": note}, lines, as_json)
         sys.stdout.flush()
         if open_page and _has_browser():
             webbrowser.open(link)

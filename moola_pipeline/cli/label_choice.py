@@ -149,7 +149,7 @@ def task(
 
 
 @click.command("second-look")
-@click.argument("number", metavar="N", type=click.IntRange(min=1), default=20)
+@click.argument("number", metavar="[N]", type=click.IntRange(min=1), default=20)
 @json_option
 @click.pass_obj
 def second_look(home: Home, number: int, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """What `moola label` opens: bars, annotator, definition, and the windows that were asked for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -198,6 +198,48 @@ def open_labeler(
     again = SelfAgreement(ready.table)
     around = (ready.mixed, ready.ranking, again, data, learning, champion or _no_champion)
     return OpenedLabeler(ready.store, session, *around, note)
+
+
+class CurrentLabeler:
+    """The labeler of a home on its bars of now: opened again once bars or rolls were added beside it.
+
+    On earlier bars it would count the bars of labels wrongly, and refuse labels of new ones. The draft
+    journal brings back what was marked.
+
+    Args:
+        home, request, learning, champion: As `open_labeler`, which raises the same.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        request: LabelRequest,
+        learning: Learning,
+        champion: Callable[[], "ExpansionModel"] | None = None,
+    ) -> None:
+        self._home, self._request = home, request
+        self._around = learning, champion
+        self._seen = _registered(registered_store(home))
+        self.opened = open_labeler(home, request, *self._around)
+
+    def now(self) -> OpenedLabeler:
+        """The labeler; raises what `open_labeler` does."""
+        seen = _registered(self.opened.store)
+        if seen != self._seen:
+            request = replace(self._request, windows=self.opened.session.left)
+            self.opened, self._seen = open_labeler(self._home, request, *self._around), seen
+        return self.opened
+
+    def answering(self) -> tuple[LabelingSession, Surroundings]:
+        """What a server answers from."""
+        opened = self.now()
+        return opened.session, opened.surroundings()
+
+
+def _registered(store: BarStore) -> list[tuple[int, int] | None]:
+    """Changes if bars or rolls were added: both files are written anew and renamed."""
+    files = (path.stat() if path.exists() else None for path in (store.manifest, store.rolls))
+    return [one and (one.st_ino, one.st_mtime_ns) for one in files]
 
 
 def draw_task(home: Home, request: LabelRequest, n: int) -> Task:

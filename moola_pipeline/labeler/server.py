@@ -116,12 +116,11 @@ class Tabs:
             self.working = None
 
 
-def make_app(session: LabelingSession, around: Surroundings, token: str, port: int) -> ASGIApp:
+def make_app(labeler: Callable[[], tuple[LabelingSession, Surroundings]], token: str, port: int) -> ASGIApp:
     """The application; it answers below /TOKEN/ only.
 
     Args:
-        session: The labeling session.
-        around: What else the page can ask for.
+        labeler: The labeling session, and what else the page can ask for; called for each request.
         token: Secret in the link.
         port: Port on loopback, for the Host and Origin headers.
     """
@@ -134,6 +133,7 @@ def make_app(session: LabelingSession, around: Surroundings, token: str, port: i
         return _file(request.path_params["name"])
 
     async def state(_: Request) -> Response:
+        session, around = labeler()
         ended = session.current is None
         return JSONResponse(
             {"heading": dict(around.heading()), "next_run": dict(around.next_run()) if ended else {}}
@@ -142,6 +142,7 @@ def make_app(session: LabelingSession, around: Surroundings, token: str, port: i
     async def message(request: Request) -> Response:
         try:
             received = _parse(await _body(request))
+            session, around = labeler()
             if isinstance(received, StepMessage) and received.kind == "model":
                 return JSONResponse(await run_in_threadpool(_model_marks, session, around, tabs, received))
             return JSONResponse(_answer(session, around, tabs, received))

@@ -65,6 +65,7 @@ class LabelingSession:
     Attributes:
         current: Name of the window on the page; None when no window is left.
         windows: By name, in the order opened.
+        left: Windows to save before the session ends; None: no end.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class LabelingSession:
         self.current: str | None = None
         self._history: list[Change] = []
         self._done = 0
-        self._left = limit
+        self.left = limit
         self._visited: set[str] = set()
         self._unwritten: list[dict[str, Any]] = []
         self._known = open_judgments(folder, bars.opened)
@@ -155,7 +156,7 @@ class LabelingSession:
         if opened.status != SAVED:
             how = {"seconds": round(seconds, 1), "context": context}
             self._act({"kind": "save", "window": self.current, **how})
-            self._left = None if self._left is None else self._left - 1
+            self.left = None if self.left is None else self.left - 1
         self._resume(after=self.current)
 
     def undo(self) -> None:
@@ -328,7 +329,7 @@ class LabelingSession:
         names = [*self.windows]
         start = names.index(after) + 1 if after is not None else 0
         waiting = [name for name in names[start:] + names[:start] if self._is_waiting(name)]
-        if self._left is not None and self._left <= 0:
+        if self.left is not None and self.left <= 0:
             self.current = None
         elif waiting:
             self.current = waiting[0]

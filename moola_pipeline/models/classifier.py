@@ -102,11 +102,11 @@ class Head(nn.Module):
 class Classifier(nn.Module):
     """Encoder with four heads: bar logits, judge, pointer and type of a span.
 
-    The heads of a span take encoder states and span features. The type head takes only the bars
-    before the span. The judge head has two outputs: is the span an expansion (expansion), and did
-    one begin at its start (onset). A view may end before its window, and the states depend only on
-    the bars of the view. Judge and type head read each span feature a second time, as the share of each
-    of its ranges that lies below it: so they find a threshold as trees do.
+    The heads of a span take encoder states and span features. The type head takes only those of the bars
+    before the span; in a whole window these states look ahead, too. The judge head has two outputs: is the
+    span an expansion (expansion), and did one begin at its start (onset). A view may end before its window,
+    and the states depend only on the bars of the view. Judge and type head read each span feature a second
+    time, as the share of each of its ranges that lies below it: so they find a threshold as trees do.
 
     Args:
         encoder: Encodes the windows.

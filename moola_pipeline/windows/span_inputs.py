@@ -65,7 +65,7 @@ BREAK_NAMES = (
 )
 INPUT_NAMES = (*BEFORE_NAMES, *MOVE_NAMES, *BREAK_NAMES)
 N_BEFORE, N_INPUTS = len(BEFORE_NAMES), len(INPUT_NAMES)
-"""The first 53 numbers are known before the span starts; the type is predicted from them alone."""
+"""The first 53 numbers are known before the span starts; the type head reads no others."""
 CHUNK_SPANS = 4096
 _MIN_LEG, _MIN_MOVE = 0.5, 0.1
 """ATR below which a move is too small to divide by."""

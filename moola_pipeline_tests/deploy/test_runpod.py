@@ -16,6 +16,7 @@ CODE = ("pyproject.toml", "requirements.txt", "Makefile", "README.md", "workspac
 SENT = (
     "data/nq/manifest.json",
     "data/nq/rolls.csv",
+    "data/nq/label_choice.json",
     "data/nq/splits.json",
     "data/nq/raw/nq 2024.csv",
     "data/nq/parsed/nq 2024.csv.0123456789ab.parquet",

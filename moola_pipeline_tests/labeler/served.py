@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from moola_pipeline.cli.services import next_free
-from moola_pipeline.labeler.opening import LabelRequest, OpenedLabeler, open_labeler
+from moola_pipeline.labeler.opening import CurrentLabeler, LabelRequest, OpenedLabeler, open_labeler
 from moola_pipeline.labeler.server import LabelerServer, make_app
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 
@@ -49,13 +49,17 @@ class Served:
     """A server in this process.
 
     Attributes:
-        opened: What it serves.
+        labeler: What it serves.
         port: On loopback.
     """
 
-    opened: OpenedLabeler
+    labeler: CurrentLabeler
     port: int
     token: str = TOKEN
+
+    @property
+    def opened(self) -> OpenedLabeler:
+        return self.labeler.opened
 
     @property
     def link(self) -> str:
@@ -96,8 +100,8 @@ class Served:
 @contextmanager
 def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     """Serve the labeler of a home in a thread."""
-    opened, port = opened_labeler(home, request), next_free(PORT)
-    app = make_app(opened.session, opened.surroundings(), TOKEN, port)
+    labeler, port = CurrentLabeler(home, request, NoRun()), next_free(PORT)
+    app = make_app(labeler.answering, TOKEN, port)
     server = LabelerServer(app, port)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -105,11 +109,11 @@ def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     try:
-        yield Served(opened, port)
+        yield Served(labeler, port)
     finally:
         server.should_exit = True
         thread.join()
-        opened.ranking.wait()
+        labeler.opened.ranking.wait()
 
 
 class LabelerProcess:
