@@ -168,9 +168,11 @@ def proposed_dates(bars: pd.DataFrame, default: SplitSettings) -> SplitSettings:
     counts = np.bincount(np.searchsorted([train, validation, test], sessions), minlength=len(SPLITS) + 1)
     if counts[: len(SPLITS)].all() or len(sessions) <= len(SPLITS):
         return default
-    last = [round(share * len(sessions)) - 1 for share in PROPOSED_SHARES]
-    ends = [pd.Timestamp(sessions[place]).date() for place in (*last, -1)]
-    return default.model_copy(update={"train_end": ends[0], "validation_end": ends[1], "test_end": ends[2]})
+    train_last, validation_last = (round(share * len(sessions)) - 1 for share in PROPOSED_SHARES)
+    places = (train_last, max(validation_last, train_last + 1), -1)  # of 6 sessions both shares round to 4
+    ends = (pd.Timestamp(sessions[place]).date() for place in places)
+    dates = dict(zip(("train_end", "validation_end", "test_end"), ends, strict=True))
+    return SplitSettings.model_validate({**default.model_dump(), **dates})
 
 
 def _typed(placed: pd.DataFrame) -> pd.DataFrame:

@@ -231,6 +231,45 @@ def test_windows_that_a_model_chose_do_not_validate_a_provisional_model(bars, pl
     assert set(frame.loc[frame["split"] == "validation", "chosen"]) == {"random"}
 
 
+@pytest.mark.parametrize("n_sessions", [*range(4, 30), 250])
+def test_proposed_dates_part_any_number_of_sessions(n_sessions: int):
+    days = pd.bdate_range("2022-01-03", periods=n_sessions)
+    dates = proposed_dates(pd.DataFrame({"session": days}), PROPOSED)
+    assert dates == SplitSettings.model_validate(dates.model_dump())
+    parts = np.searchsorted(np.array(dates.ends, "datetime64[D]"), days.to_numpy("datetime64[D]"))
+    counts = np.bincount(parts, minlength=3)
+    assert len(counts) == 3 and counts.min() >= 1
+    assert np.abs(counts / n_sessions - [0.60, 0.15, 0.25]).max() <= 1 / n_sessions
+
+
+def test_split_dates_are_shown_as_text():
+    assert FIXED.shown == "to 2024-12-31, 2025-03-31, 2025-06-30" == PROPOSED.shown
+    others = {
+        "train_end": date(2022, 1, 31),
+        "validation_end": date(2022, 2, 28),
+        "test_end": date(2022, 3, 31),
+    }
+    moved = PROPOSED.model_copy(update=others)
+    assert moved.shown == "to 2022-01-31, 2022-02-28, 2022-03-31 (proposed for these bars)"
+    provisional = moved.model_copy(update={"rule": "provisional"})
+    assert provisional.shown.startswith(
+        "provisional, as there are too few labels for a test split: training to 2022"
+    )
+    rolling = SplitSettings(rule="rolling", rolling_test_months=2, rolling_validation_months=1)
+    assert rolling.shown == "rolling: the newest 2 labeled months for test, 1 before for validation"
+
+
+@pytest.mark.parametrize(("n_kept", "rule"), [(5, "fixed"), (4, "provisional")])
+def test_a_test_split_of_proposed_dates_needs_five_of_each_type(placed, n_kept: int, rule: str):
+    late = placed["window_start"] > pd.Timestamp(FIXED.validation_end, tz="UTC") + pd.Timedelta(days=1)
+    for kind in TYPES:
+        known = placed["in_core"] & (placed["label"] == kind)
+        rows = placed.loc[~(late & known) | ((late & known).cumsum() <= n_kept)].reset_index(drop=True)
+        n_known = int((rows["in_core"] & rows["label"].isin(TYPES)).sum())
+        assert 30 <= n_known < 80, n_known
+        assert resolve_dates(PROPOSED, rows).rule == rule
+
+
 def test_dates_are_proposed_where_a_default_split_has_no_bars(bars):
     assert proposed_dates(bars, PROPOSED) == PROPOSED
     early = bars.loc[bars["timestamp"] < pd.Timestamp("2024-12-01", tz="UTC")]
