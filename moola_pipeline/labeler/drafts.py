@@ -8,6 +8,7 @@ from typing import Any
 
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labeler.marks import Annotating
+from moola_pipeline.labels.schema import NO_PERSON
 from moola_pipeline.storage.atomic_write import append_bytes
 from moola_pipeline.storage.checksums import checksummed_line, parse_checksummed_line
 
@@ -22,6 +23,8 @@ def require_annotator(name: str) -> str:
     Raises:
         BadInput: If not.
     """
+    if name in NO_PERSON:
+        raise BadInput(f"An annotator must be a person, got {name!r}. Choose another name with --annotator.")
     if not re.fullmatch(r"[\w][\w .-]*", name) or len(name) > MAX_NAME or name.strip() != name:
         raise BadInput(
             f"An annotator's name must be letters, digits, spaces, dots and dashes, up to {MAX_NAME}, got "

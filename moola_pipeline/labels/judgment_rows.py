@@ -21,7 +21,7 @@ from moola_pipeline.labels.schema import (
     NONE,
     REVIEW,
 )
-from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
+from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST, WINDOW_BARS
 
 ONE_JUDGMENT = ["window_id", "pass", "annotator", "definition"]
 """The newest judgment of these holds."""
@@ -94,6 +94,9 @@ _LABEL, _START, _END, _GRADE = map(
 def label_rows(judgment: Judgment, opened: np.ndarray) -> list[LabelRow]:
     """The rows of one judgment: one for each span, or one for an empty window.
 
+    Minutes that were missing when the window was judged, and are bars now, move what lies behind them: of a
+    span that reaches over the window's end since, the row holds the part inside.
+
     Args:
         judgment: Of a window on these bars.
         opened: (n_bars,) int64, UTC opens, ns.
@@ -114,10 +117,12 @@ def label_rows(judgment: Judgment, opened: np.ndarray) -> list[LabelRow]:
         )
     bar0 = int(places[0]) - CORE_FIRST
     ends = (places[1:] - bar0).tolist()
-    spans = (
-        zip(judgment.spans, ends[::2], ends[1::2], strict=True) if judgment.spans else [(None, None, None)]
-    )
-    return [_label_row(judgment, int(opened[bar0]), bar0, *span) for span in spans]
+    spans = [
+        (mark, max(start, 0), min(end, WINDOW_BARS - 1))
+        for mark, start, end in zip(judgment.spans, ends[::2], ends[1::2], strict=True)
+        if end >= 0 and start < WINDOW_BARS
+    ]
+    return [_label_row(judgment, int(opened[bar0]), bar0, *span) for span in spans or [(None, None, None)]]
 
 
 def _label_row(

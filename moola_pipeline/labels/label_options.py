@@ -55,7 +55,8 @@ class LabelOptions:
             raise BadInput(f"--ends must be {', '.join(ENDS[:-1])} or {ENDS[-1]}, got {self.ends!r}.")
         if self.timezone is not None:
             require_zone(self.timezone)
-        if self.annotator is not None and self.annotator.strip() in (*MISSING, CONSENSUS):
+        name = self.annotator
+        if name is not None and (name.strip() in (*MISSING, CONSENSUS) or not name.isprintable()):
             raise BadInput(f"--annotator must name a person, got {self.annotator!r}. Give a name.")
 
 

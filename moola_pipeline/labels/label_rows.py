@@ -27,6 +27,8 @@ from moola_pipeline.windows.window_geometry import WINDOW_BARS
 
 ZONED_TIME = r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 SHOWN_FAULTS = 3
+_UNWRITABLE = r"[\r\0]"
+"""Characters that a csv file does not give back."""
 
 
 def read_labels(path: Path) -> pd.DataFrame:
@@ -127,6 +129,9 @@ def typed_rows(table: pd.DataFrame, faults: pd.DataFrame) -> pd.DataFrame:
     _record_fault(faults, ~complete.isin((COMPLETE, INCOMPLETE)), "unknown completeness", texts)
     annotator = _text(table, "annotator")
     annotator = annotator.mask(annotator == UNNAMED)
+    for name, texts in (("window_id", window_id), ("annotator", annotator), ("batch", _text(table, "batch"))):
+        unreadable = texts.str.contains(_UNWRITABLE, regex=True)
+        _record_fault(faults, unreadable, "control character", f"{name} must not hold control characters")
     names_all = f"annotator must be a person, but {CONSENSUS} stands for all annotators"
     _record_fault(faults, annotator == CONSENSUS, "annotator is no person", names_all)
     others = (_text(table, "batch"), annotator, number, definition, chosen, complete)

@@ -63,6 +63,8 @@ COMPLETE, INCOMPLETE = "yes", "no"
 labeled spans are known: it is used for training alone, and nothing in it counts as no expansion."""
 MISSING = ("", "nan", "NaN", "NA", "null")
 """Texts of a cell that holds nothing."""
+NO_PERSON = (*MISSING, UNNAMED, CONSENSUS)
+"""Names that no annotator at the page can have."""
 FIRST_PASS, SECOND_PASS = 1, 2
 """Training and evaluation use the first pass; the second measures the annotator's agreement."""
 

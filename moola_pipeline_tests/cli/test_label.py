@@ -92,6 +92,11 @@ def test_a_name_that_cannot_name_a_file_is_refused(home: Home, name: str):
     assert "An annotator's name must be letters" in complaint(result)
 
 
+@pytest.mark.parametrize("name", ["consensus", "unnamed", "NA", "nan"])
+def test_a_name_that_stands_for_all_or_nobody_is_refused(home: Home, name: str):
+    assert f"An annotator must be a person, got {name!r}." in refused(home, "--annotator", name)
+
+
 def test_options_that_exclude_each_other_are_refused(home: Home):
     assert "Only one of --for, --session" in refused(home, "--for", "train", "--doubtful")
 

@@ -68,10 +68,20 @@ def test_names_that_stand_for_all_or_for_nobody_are_no_annotators(tmp_path):
         read_labels(path)
 
 
-@pytest.mark.parametrize("name", ["consensus", " ", "NA"])
+@pytest.mark.parametrize("name", ["consensus", " ", "NA", "An\rna", "a\0"])
 def test_an_annotator_must_have_a_name(name):
     with pytest.raises(BadInput, match="--annotator must name a person"):
         LabelOptions(annotator=name)
+
+
+@pytest.mark.parametrize("name", ["window_id", "annotator", "batch"])
+@pytest.mark.parametrize("character", ["\r", "\0"])
+def test_what_a_csv_does_not_give_back_is_refused(tmp_path, name: str, character: str):
+    labels = read_labels(write(tmp_path, *SOUND))
+    labels[name] = pd.array([f"a{character}b", "c", "d"], "str")[: len(labels)]
+    labels.to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(BadInput, match=f"{name} must not hold control characters"):
+        read_labels(tmp_path / "labels.parquet")
 
 
 def test_a_naive_time_in_parquet_is_refused(tmp_path):

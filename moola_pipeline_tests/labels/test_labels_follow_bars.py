@@ -8,16 +8,24 @@ import pytest
 
 from moola_pipeline.bars.inbox import add_inbox_files
 from moola_pipeline.bars.manifest import add_bars, read_bars
-from moola_pipeline.bars.schema import RAW_COLUMNS
+from moola_pipeline.bars.schema import RAW_COLUMNS, nanoseconds
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.cli import bar_files
 from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.labels.importing import add_labels
+from moola_pipeline.labels.judgment_rows import csv_of, judgments_of, label_rows
+from moola_pipeline.labels.label_rows import read_labels
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call
-from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars, weekly_labels
+from moola_pipeline_tests.labels.weekly_market import (
+    SESSION_BARS,
+    label_frame,
+    label_row,
+    weekly_bars,
+    weekly_labels,
+)
 
 BARS = weekly_bars(6)
 MISSING = SESSION_BARS + 95
@@ -101,3 +109,26 @@ def test_labels_whose_bars_are_gone_wait_for_them(home: Home, tmp_path: Path):
     added = call("bars", "add", str(tmp_path / "later.parquet"), home=home.root)
     assert added.exit_code == 0, added.output
     assert registered_labels(store.labels).equals(before)
+
+
+@pytest.mark.parametrize(
+    ("span", "missing", "expected"),
+    [
+        ((70, 104), 50, (71, 104)),
+        ((100, 104), 99, (101, 104)),
+        ((104, 104), 50, (None, None)),
+        ((0, 5), 10, (0, 4)),
+        ((0, 0), 10, (None, None)),
+        ((33, 38), 35, (33, 39)),
+    ],
+)
+def test_a_span_that_reaches_over_its_window_since_keeps_the_part_inside(
+    span: tuple[int, int], missing: int, expected: tuple[int | None, int | None], tmp_path: Path
+):
+    bars = BARS.drop(index=SESSION_BARS + missing).reset_index(drop=True)
+    row = label_row(bars, SESSION_BARS, "consolidation", span[0]) | {"expansion_end": span[1]}
+    [judgment] = judgments_of(label_frame([row]), bars, "NQ", "2025-01-01T00:00:00Z")
+    rows = label_rows(judgment, nanoseconds(BARS))
+    assert [one.values[3:5] for one in rows] == [expected]
+    (tmp_path / "labels.csv").write_bytes(csv_of(rows))
+    assert len(read_labels(tmp_path / "labels.csv")) == 1
