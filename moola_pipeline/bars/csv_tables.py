@@ -21,6 +21,8 @@ _SAMPLE_LINES = 50
 _NUMBER = re.compile(r"[+-]?[.\d][\d.,' \u00a0\u202f]*([eE][+-]?\d+)?")
 _MIN_NUMBERS = 4
 """A line with at least this many numbers is a bar, not a header."""
+_MIN_ROW_NUMBERS = 3
+"""Cells with a digit that make a line above the header a row: a time, and prices or both ends of a span."""
 _MIN_CELLS = 5
 """A bar has a time and four prices: a line with fewer cells is neither a bar nor its header."""
 
@@ -110,8 +112,10 @@ def csv_table(content: bytes, source: str, names: HeaderNames) -> Table:
     lines = _first_lines(content, source)
     found = _named_header(lines, names)
     separator = found[1] if found else _separator([text for _, text in lines])
+    refuse_swallowed_rows(content, separator, source)
     rows = [(end, _cells(text, separator)) for end, text in lines]
     header = found[0] if found else _unnamed_header(rows)
+    _refuse_rows_above(rows[: header or 0], len(rows[header or 0][1]), source)
     if header is None:
         first = next((place for place, (_, cells) in enumerate(rows) if _is_bar(cells)), 0)
         commented = first and all(text.lstrip().startswith("#") for _, text in lines[:first])
@@ -135,9 +139,64 @@ def csv_table(content: bytes, source: str, names: HeaderNames) -> Table:
     for place, title in enumerate(titles):
         known = [lower[place] for lower in more if place < len(lower) and names.role_of(lower[place])]
         titles[place] = known[-1] if known and not names.role_of(title) else title
-    symbols = tuple(dict.fromkeys(cell.strip() for lower in more for cell in lower[1:] if cell.strip()))
+    beside = [cell.strip() for lower in more for cell in lower[1:] if cell.strip()]
+    above = [symbol for _, text in lines[:header] for symbol in _symbols_in(text)]
+    symbols = tuple(dict.fromkeys([*beside, *above, *named_symbols(titles)]))
     unique, start = unique_names(titles, sample), rows[last][0]
     return Table("csv", unique, sample, symbols=symbols, separator=separator, start=start, content=content)
+
+
+def named_symbols(names: Iterable[str]) -> list[str]:
+    """The symbols in names such as `ES=F Close` and `('Close', 'ES=F')`."""
+    return [part for name in names for part in name_parts(name)[1:]]
+
+
+def _symbols_in(text: str) -> list[str]:
+    """Words of a line above the header that may be symbols: in capitals, as `# symbol=ES, ESH25 1 minute`."""
+    words = [word for parts in (r"[^A-Za-z0-9!=@#/]+", r"[^A-Za-z0-9!@/]+") for word in re.split(parts, text)]
+    return [word for word in words if word and word == word.upper()]
+
+
+def _refuse_rows_above(rows: Sequence[tuple[int, Sequence[str]]], n_cells: int, source: str) -> None:
+    """Refuse rows above the header: they would be left out without a word."""
+    for _, cells in rows:
+        n_numbers = sum(bool(re.search(r"\d", cell)) for cell in cells)
+        if len(cells) == n_cells and n_numbers >= _MIN_ROW_NUMBERS:
+            raise BadInput(
+                f"{source}: rows must stand below the header, but above it there is one "
+                f"({', '.join(cells)[:60]}). Move the header to the top."
+            )
+
+
+def refuse_swallowed_rows(content: bytes, separator: str, source: str) -> None:
+    """Refuse a quote that opens a cell and does not close in its line, if rows follow inside the cell.
+
+    Readers take everything up to the next quote, or to the end, as one cell, and say nothing. A cell of
+    several lines of text passes.
+
+    Raises:
+        BadInput: If there is one; the text names its row.
+    """
+    if b'"' not in content:
+        return
+    between = separator.encode()
+    opens = re.compile(rb'(?:^|%s) *"(?:[^"]|"")*$' % re.escape(between))
+    row, swallowed, n_cells = 0, 0, 0
+    for number, line in enumerate(content.splitlines(), 1):
+        if row:
+            swallowed += line.count(between) >= n_cells - 1
+            if line.count(b'"') % 2 == 0:
+                continue
+            if swallowed:
+                break
+            row = 0
+        elif line.count(b'"') % 2 and opens.search(line):
+            row, swallowed, n_cells = number, 0, line.count(between) + 1
+    if row:
+        raise BadInput(
+            f'{source}: a cell that begins with " must end with one, but in row {row:,} it does not, and '
+            "would take up the rows after it. Close it, or write the quote twice."
+        )
 
 
 def _refuse_long_lines(content: bytes, source: str) -> None:

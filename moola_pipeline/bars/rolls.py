@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from moola_pipeline.bars.csv_tables import refuse_swallowed_rows
 from moola_pipeline.bars.file_times import in_utc, read_times
 from moola_pipeline.bars.schema import nanoseconds
 from moola_pipeline.bars.store import BarStore, Manifest, read_manifest, write_manifest
@@ -157,6 +158,7 @@ def _read_table(source: Path | io.BytesIO, name: str) -> tuple[pa.Table, dict[st
                 f"{name}: the header of rolls must have at most {MAX_HEADER_LENGTH >> 10} KiB, got more. "
                 "Keep only the columns time, old and new."
             )
+        refuse_swallowed_rows(content, ",", name)
         header = pyarrow.csv.open_csv(io.BytesIO(content)).schema.names
         text = {column: pa.string() for column in header if column.strip().lower() in ("old", "new")}
         table = pyarrow.csv.read_csv(

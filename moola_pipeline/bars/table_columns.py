@@ -11,7 +11,7 @@ import pyarrow.compute as _compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.csv_tables import Table, unique_names
+from moola_pipeline.bars.csv_tables import Table, named_symbols, unique_names
 from moola_pipeline.errors import BadInput
 
 pc: Any = _compute  # its functions are made at run time
@@ -127,7 +127,9 @@ def _parsed(
 
 def known_table(kind: str, values: pa.Table, index: tuple[str, ...] = ()) -> Table:
     """A table whose columns are read already."""
-    return Table(kind, tuple(values.column_names), first_cells(values), index=index, values=values)
+    names = tuple(values.column_names)
+    symbols = tuple(named_symbols(names))
+    return Table(kind, names, first_cells(values), index=index, symbols=symbols, values=values)
 
 
 def first_cells(values: pa.Table) -> tuple[str, ...]:

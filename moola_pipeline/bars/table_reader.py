@@ -8,7 +8,7 @@ import pyarrow.compute as _compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from moola_pipeline.bars.csv_tables import HeaderNames, Table, csv_table, unique_names
+from moola_pipeline.bars.csv_tables import HeaderNames, Table, csv_table, named_symbols, unique_names
 from moola_pipeline.bars.dbn import DBN_MAGIC, read_dbn
 from moola_pipeline.bars.decompress import other_file_kind
 from moola_pipeline.bars.table_columns import first_cells, known_table, unreadable
@@ -67,7 +67,8 @@ def _parquet_table(content: bytes, source: str) -> Table:
         raise BadInput(f"{source}: each column must occur once, got {', '.join(schema.names)}. Drop one.")
     names = [name for name in indexed if isinstance(name, str) and name in schema.names]
     index = tuple(name for name in names if pa.types.is_timestamp(schema.field(name).type))
-    return Table("parquet", tuple(schema.names), sample, index=index, content=content)
+    symbols = tuple(named_symbols(schema.names))
+    return Table("parquet", tuple(schema.names), sample, index=index, symbols=symbols, content=content)
 
 
 def _json_table(content: bytes, source: str) -> Table:
@@ -80,7 +81,7 @@ def _json_table(content: bytes, source: str) -> Table:
             rows: Any = json.loads(content)
         except json.JSONDecodeError:
             rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-        symbols, rows = _json_rows(rows)
+        symbols, rows = _json_rows(rows, source)
         if isinstance(rows[0], dict):
             names = tuple(map(str, rows[0]))
             columns = [[row.get(name) for row in rows] for name in rows[0]]
@@ -88,6 +89,8 @@ def _json_table(content: bytes, source: str) -> Table:
             names = tuple(str(number) for number in range(1, len(rows[0]) + 1))
             columns = [[row[place] for row in rows] for place in range(len(names))]
         table = pa.table([_json_column(column) for column in columns], names=unique_names(names))
+    except BadInput:
+        raise
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException):
         came = " ".join(content[:_QUOTED].decode(errors="replace").split())
         raise BadInput(
@@ -98,7 +101,7 @@ def _json_table(content: bytes, source: str) -> Table:
     return Table("json", unique_names(names), first_cells(table), named, symbols=symbols, values=table)
 
 
-def _json_rows(data: Any) -> tuple[tuple[str, ...], list[Any]]:
+def _json_rows(data: Any, source: str) -> tuple[tuple[str, ...], list[Any]]:
     """The rows of parsed JSON, and the texts beside them: a list, or an object that holds one or columns."""
     if isinstance(data, list):
         return (), data
@@ -120,12 +123,19 @@ def _json_rows(data: Any) -> tuple[tuple[str, ...], list[Any]]:
     lists = {name: value for name, value in data.items() if isinstance(value, list) and value}
     if inner and not lists:
         (name, value), *_ = inner.items()
-        more, rows = _json_rows(value)
+        more, rows = _json_rows(value, source)
         return (*texts, name, *more), rows
+    beside = tuple(value for each in inner.values() for value in each.values() if isinstance(value, str))
     nested = [(name, value) for name, value in lists.items() if isinstance(value[0], dict | list)]
+    if len(nested) > 1:
+        raise BadInput(
+            f"{source}: JSON must hold its rows in one list, got {len(nested):,} lists of rows "
+            f"({', '.join(name for name, _ in nested[:3])}{', ...' if len(nested) > 3 else ''}). "
+            "Write them as one list, or each to a file of its own."
+        )
     if nested:
-        name, rows = max(nested, key=lambda item: len(item[1]))
-        return (*texts, name), rows
+        [(name, rows)] = nested
+        return (*texts, *beside, name), rows
     columns = {name: value for name, value in lists.items() if len(value) == max(map(len, lists.values()))}
     return texts, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

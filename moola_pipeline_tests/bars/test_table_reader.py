@@ -23,6 +23,34 @@ def refusal(content: bytes) -> str:
     return str(caught.value)
 
 
+NOTED = f"{HEADER},note\n"
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize(
+    ("notes", "row"),
+    [
+        (('"CPI 8:30 hot', "", 'FOMC"', ""), 2),
+        (("", '"5', "", ""), 3),
+        (("", "", "", '"'), 5),
+        (('"a ""b""', "", 'late"', ""), 2),
+        (('"12" bar', ' "late', "", 'x"'), 3),
+    ],
+)
+def test_a_quote_that_takes_up_rows_is_refused_with_its_row(separator: str, notes: tuple[str, ...], row: int):
+    text = NOTED + "".join(f"{ROW},{note}\n" for note in notes)
+    assert f"in row {row} it does not, and would take up the rows after it" in refusal(
+        text.replace(",", separator).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "note", ['"one\nof two lines"', '5" up', 'so "quoted" here', '""', '"a, b"', '"say ""so"""']
+)
+def test_other_quotes_are_read(note: str):
+    assert file_table(f"{NOTED}{ROW},{note}\n{ROW},\n".encode()).names[5] == "note"
+
+
 @pytest.mark.parametrize("separator", [",", ";", "|", "\t"])
 @pytest.mark.parametrize("header", [True, False])
 def test_the_separator_splits_every_line(separator: str, header: bool):
@@ -89,3 +117,51 @@ def test_an_endless_line_is_refused_before_parsing():
     assert "each line of a csv must be at most 1 MiB long, got a longer one from byte 1,048,576 on." in error
     assert "first line of a csv must be at most 64 KiB long" in refusal(b"c," * HEADER_BYTES + b"\n1\n")
     assert file_table((TABLE + f"{ROW}\n" * 60_000).encode()).kind == "csv"
+
+
+ROWS = '[["2024-03-08T14:30Z", 1, 2, 1, 2]]'
+
+
+@pytest.mark.parametrize("names", [("2025-01-12", "2025-01-13"), ("page1", "page2", "page3", "page4")])
+def test_json_with_several_lists_of_rows_is_refused(names: tuple[str, ...]):
+    text = "{" + ", ".join(f'"{name}": {ROWS}' for name in names) + "}"
+    assert f"got {len(names)} lists of rows ({names[0]}, {names[1]}" in refusal(text.encode())
+
+
+def test_a_symbol_in_an_object_beside_the_rows_of_json_is_found():
+    text = f'{{"meta": {{"symbol": "ES", "interval": "1min"}}, "values": {ROWS}, "status": "ok"}}'
+    assert set(file_table(text.encode()).symbols) == {"ok", "ES", "1min", "values"}
+
+
+@pytest.mark.parametrize("above", [f"{ROW}\n", f"{ROW}\n{ROW}\n\n", "2024-03-08T14:29Z,18000.25,,3,\n"])
+def test_a_row_above_the_header_is_refused(above: str):
+    assert "rows must stand below the header, but above it there is one (2024-03-08T14" in refusal(
+        (above + TABLE).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("above", "symbol"),
+    [
+        ("# symbol=ES, exchange=CME, tz=UTC\n", "ES"),
+        ("Symbol,ES\n", "ES"),
+        ("ESH25\n", "ESH25"),
+        ("# ESH25 1 minute\n", "ESH25"),
+        ("Instrument: ES=F\n", "ES=F"),
+        ("Export of /ES 1 minute\n", "/ES"),
+    ],
+)
+def test_symbols_above_the_header_are_found(above: str, symbol: str):
+    assert symbol in file_table((above + TABLE).encode()).symbols
+
+
+def test_small_words_above_the_header_are_no_symbols():
+    symbols = file_table(("# datos es de prueba, ym\n" + TABLE).encode()).symbols
+    assert not {"es", "ES", "ym", "YM"} & set(symbols)
+
+
+@pytest.mark.parametrize("form", ["ES=F {}", "('{}', 'ES=F')"])
+def test_symbols_in_the_names_of_columns_are_found(form: str):
+    names = ["time", *(form.format(name) for name in ("Open", "High", "Low", "Close"))]
+    quoted = ",".join(f'"{name}"' for name in names)
+    assert "ES=F" in file_table(f"{quoted}\n{ROW}\n".encode()).symbols
