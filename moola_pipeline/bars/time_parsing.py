@@ -30,6 +30,8 @@ DATE_LAYOUTS = (
     ),
 )
 """Date layouts of vendors; text that fits two of them is ambiguous."""
+YEAR_FIRST = ("%y-%m-%d", "%y/%m/%d")
+"""Rare: read only if it brings the days of a file nearer to each other than any other layout."""
 READ_TIMES = (
     "2025-01-31 18:00 (also with / or . between the parts), 20250131 180000, 01/31/2025 06:00 PM, "
     "01/31/25 18:00, 31.01.2025 18:00, 31-Jan-2025 18:00, Jan 31 2025 18:00, each also with Z, -05:00, "
@@ -65,6 +67,7 @@ _PARTS = rf"^(?P<day>\S.*?)(?:[Tt]|,? +)(?P<clock>{_COLON_CLOCK}|\d{{1,6}})$"
 _DIGITS = rf"^(?P<day>\d{{8}})[-_Tt]?(?P<clock>{_COLON_CLOCK}|\d{{4}}|\d{{6}})$"
 _CLOCK = re.compile(r"(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,6})\d*)?)? ?(?:([AaPp])\.?[Mm]\.?)?")
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d\d)?")
+_DAY = 24 * 60
 _MIN_FITTING = 0.5
 """Least share of cells that must be times: below it the column holds something else."""
 
@@ -78,13 +81,15 @@ def text_times(texts: pa.ChunkedArray, column: str, source: str) -> tuple[pa.Chu
         source: Name of the file, for errors.
 
     Raises:
-        BadInput: If the dates fit two layouts equally well.
+        BadInput: If the dates fit two layouts equally well, or afternoons look like nights.
     """
     for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
         try:
-            return texts.cast(kind), None
+            times = texts.cast(kind)
         except pa.ArrowInvalid:
             continue
+        _refuse_half_days(pc.cast(times, pa.timestamp("us"), safe=False).to_numpy(), column, source)
+        return times, None
     texts = pc.utf8_trim_whitespace(texts)
     for pattern, usual in _USUAL_FORM:
         texts = pc.replace_substring_regex(texts, pattern, usual)
@@ -140,7 +145,32 @@ def _naive_times(texts: pa.ChunkedArray, column: str, source: str) -> np.ndarray
     )
     days = pc.replace_substring_regex(days, r"[, ]+", " ")
     day = _by_distinct(days, lambda distinct: _dates(distinct, column, source))
-    return day.astype("M8[us]") + _by_distinct(clocks, _clocks)
+    times = day.astype("M8[us]") + _by_distinct(clocks, _clocks)
+    if not pc.any(pc.match_substring_regex(clocks, "[AaPp]")).as_py():
+        _refuse_half_days(times, column, source)
+    return times
+
+
+def _refuse_half_days(times: np.ndarray, column: str, source: str) -> None:
+    """Refuse a clock of 12 hours without AM and PM: within a day, 12:59 is followed by 1:00.
+
+    Args:
+        times: (n,) datetime64[us] in the order of the file, NaT where a cell is not a time.
+        column: Its name, for errors.
+        source: Name of the file, for errors.
+    """
+    minutes = times[~np.isnat(times)].astype("M8[m]").astype(np.int64)
+    clock = minutes % _DAY
+    if not len(clock) or clock.min() < 60 or clock.max() >= 13 * 60:
+        return
+    steps = np.diff(minutes)
+    steps = -steps if np.median(steps if len(steps) else [0]) < 0 else steps  # the newest bar first
+    back = -steps[steps < 0]
+    if len(back) and np.mean((back > 11 * 60) & (back <= 12 * 60)) > _MIN_FITTING:
+        raise BadInput(
+            f"{source}: times in {column} must be on a 24-hour clock, or say AM or PM, but after 12:59 comes "
+            "1:00 of the same day. Export them so."
+        )
 
 
 def _by_distinct(texts: pa.ChunkedArray, parse: Callable[[list[str]], np.ndarray]) -> np.ndarray:
@@ -152,10 +182,13 @@ def _by_distinct(texts: pa.ChunkedArray, parse: Callable[[list[str]], np.ndarray
 
 
 def _dates(days: Sequence[str], column: str, source: str) -> np.ndarray:
-    parsed = {layout: [_date(day, layout) for day in days] for layout in DATE_LAYOUTS}
+    parsed = {layout: [_date(day, layout) for day in days] for layout in (*DATE_LAYOUTS, *YEAR_FIRST)}
     fits = {layout: sum(day is not None for day in dates) for layout, dates in parsed.items()}
     most = max(fits.values())
     best = [layout for layout, count in fits.items() if count == most] if most else []
+    usual, rare = ([each for each in best if (each in YEAR_FIRST) is rare] for rare in (False, True))
+    near = [each for each in rare if all(_reach(parsed[each]) < _reach(parsed[other]) for other in usual)]
+    best = near or usual
     if len(best) > 1 and any(parsed[best[0]] != parsed[layout] for layout in best[1:]):
         first = next(i for i, day in enumerate(parsed[best[0]]) if day is not None)
         raise BadInput(
@@ -165,6 +198,12 @@ def _dates(days: Sequence[str], column: str, source: str) -> np.ndarray:
         )
     dates = parsed[best[0]] if best else [None] * len(days)
     return np.array([day and day.date() for day in dates], "M8[D]")
+
+
+def _reach(days: Sequence[datetime | None]) -> timedelta:
+    """From the first day to the last."""
+    known = [day for day in days if day is not None]
+    return max(known) - min(known)
 
 
 def _date(text: str, layout: str) -> datetime | None:

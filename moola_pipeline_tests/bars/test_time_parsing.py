@@ -94,3 +94,37 @@ def test_ambiguous_dates_are_refused():
 def test_times_in_an_unambiguous_layout_survive_a_round_trip(times, layout: str):
     seconds = [time.replace(microsecond=0) for time in times]
     assert read(*(time.strftime(layout) for time in seconds)) == [time.isoformat() for time in seconds]
+
+
+def test_a_year_of_two_digits_may_come_first_if_the_days_are_then_near_each_other():
+    assert read("25/03/13 09:30", "25/03/14 09:30")[1] == "2025-03-14T09:30:00"
+    assert read("25-12-31 09:30", "26-01-02 09:30")[1] == "2026-01-02T09:30:00"
+    assert read("25/03/04 09:30", "25/03/05 09:30")[1] == "2025-03-05T09:30:00"
+    assert read("13/03/25 09:30", "14/03/25 09:30")[1] == "2025-03-14T09:30:00"
+    assert read("03/13/25 09:30", "03/14/25 09:30")[1] == "2025-03-14T09:30:00"
+    assert read("25/03/13 09:30") == ["2013-03-25T09:30:00"]  # a single day: as most write it
+
+
+def half_days(n_days: int, form: str) -> list[str]:
+    opened = pd.date_range("2025-01-13 09:30", "2025-01-13 15:59", freq="min")
+    days = (opened + pd.Timedelta(days=day) for day in range(n_days))
+    return [time.strftime(form) for day in days for time in day]
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%Y %I:%M", "%Y-%m-%d %I:%M:%S", "%d.%m.%Y %I:%M"])
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("n_days", [1, 5])
+def test_a_clock_of_twelve_hours_without_am_and_pm_is_refused(form: str, newest_first: bool, n_days: int):
+    cells = half_days(n_days, form)
+    with pytest.raises(BadInput, match="on a 24-hour clock, or say AM or PM, but after 12:59 comes 1:00"):
+        text_times(column(*(cells[::-1] if newest_first else cells)), "time", "nq.csv")
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%Y %I:%M %p", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M:%S"])
+def test_other_clocks_are_read(form: str):
+    assert read(*half_days(3, form))[-1] == "2025-01-15T15:59:00"
+
+
+def test_mornings_alone_are_no_clock_of_twelve_hours():
+    cells = [cell for cell in half_days(3, "%m/%d/%Y %H:%M") if cell < f"{cell[:10]} 13"]
+    assert read(*cells)[-1] == "2025-01-15T12:59:00"
