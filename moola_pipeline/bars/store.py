@@ -225,6 +225,12 @@ def _has_files(store: BarStore) -> bool:
         return True  # the caller's own read_manifest() reports the fault
 
 
+def registered_state(store: BarStore) -> list[tuple[int, int] | None]:
+    """Another one once bars or rolls were added: both files are then written anew and renamed."""
+    files = (path.stat() if path.exists() else None for path in (store.manifest, store.rolls))
+    return [one and (one.st_ino, one.st_mtime_ns) for one in files]
+
+
 def write_manifest(store: BarStore, manifest: Manifest) -> None:
     """Write the manifest of a store; the caller holds its lock."""
     write_checksummed(store.manifest, manifest.model_dump(mode="json"))

@@ -96,7 +96,10 @@ def label(
     learning = LabelRun(home)
     try:
         labeler = CurrentLabeler(home, request, learning, lambda: _champion(home))
-        _serve(labeler, port or next_free(PORT), open_page, as_json)
+        try:
+            _serve(labeler, port or next_free(PORT), open_page, as_json)
+        finally:
+            labeler.close()
     finally:
         learning.close()
 

@@ -10,7 +10,7 @@ import click
 import pandas as pd
 
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.store import read_manifest, registered_store
+from moola_pipeline.bars.store import read_manifest, registered_state, registered_store
 from moola_pipeline.cli.judgments import COMMANDS
 from moola_pipeline.cli.label_budget import budget, choice_study
 from moola_pipeline.cli.label_choice import alike, next_windows, second_look, task
@@ -21,6 +21,7 @@ from moola_pipeline.cli.next_steps import next_steps
 from moola_pipeline.cli.options import active_splits, split_options
 from moola_pipeline.cli.output import emit, json_option, next_lines
 from moola_pipeline.errors import BadInput, IntegrityError
+from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.labels.annotators import LabelChoice, choose_labels, read_label_choice
 from moola_pipeline.labels.chosen_splits import keep_proposed
 from moola_pipeline.labels.definitions import definition_texts
@@ -78,6 +79,7 @@ def add(
     from moola_pipeline.labels.importing import build_ledger
 
     store = registered_store(home)
+    before = registered_state(store)
     bars = read_bars(store)
     settings = proposed_dates(bars, active_splits(home))
     ledger, rows = build_ledger(file, bars, pass_number, options)
@@ -86,6 +88,8 @@ def add(
         raise BadInput("--why is the reason for --revise, got no --revise. Give both, or leave it out.")
     how = AddSettings(revise, why, read_manifest(store).files[0].instrument)
     ledger = register_labels(store.labels, file, ledger, rows, bars, drop_bad, how)
+    if registered_state(store) != before:  # by another command, after the bars were read here
+        labels_follow_bars(store)
     keep_proposed(store.root, settings)
     chosen, choice = choose_labels(registered_labels(store.labels), read_label_choice(store.root))
     preview = preview_labels(chosen, bars, settings, rows, file.name)

@@ -294,11 +294,8 @@ class LabelingSession:
 
     def _register(self, opened: OpenedWindow) -> None:
         """Make the registered judgment of a window that of its saved marks."""
-        wanted = judgment_of(self.who, opened.window, opened.saved, self.bars)
-        held = self._held(opened.window)
-        if held is None and opened.saved is None:
-            return
-        if held is None or _content(held) != _content(wanted):
+        if not self._is_held(opened):
+            wanted = judgment_of(self.who, opened.window, opened.saved, self.bars)
             self._known = add_judgments(self.folder, [wanted], self._known)
 
     def _replay(self, action: Mapping[str, Any]) -> None:
@@ -316,13 +313,28 @@ class LabelingSession:
             )
 
     def _finish_last_action(self) -> None:
-        """Register what was saved or taken back when the server was killed."""
+        """Register what was saved or taken back when the server was killed.
+
+        A judgment other than the one before the action was made elsewhere since, and stays.
+        """
         actions = self._drafts.actions
-        if actions and actions[-1]["kind"] in REGISTERED_BY:
+        kind = actions[-1]["kind"] if actions else ""
+        if kind in REGISTERED_BY and self._is_held(self._before_last(kind)):
             try:
                 self._register(self._changed())
             except BadInput:
-                self._refuse(actions[-1]["kind"])
+                self._refuse(kind)
+
+    def _before_last(self, kind: str) -> OpenedWindow:
+        """The window of the last action as it was before."""
+        return self._history[self._done].after if kind == "undo" else self._history[self._done - 1].before
+
+    def _is_held(self, opened: OpenedWindow) -> bool:
+        """Whether the registered judgment of a window is that of its saved marks."""
+        held = self._held(opened.window)
+        if held is None:
+            return opened.saved is None
+        return _content(held) == _content(judgment_of(self.who, opened.window, opened.saved, self.bars))
 
     def _resume(self, after: str | None = None) -> None:
         """Show the next window that is not saved, else a new one."""

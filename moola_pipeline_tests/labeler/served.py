@@ -113,6 +113,7 @@ def serving(home: Home, request: LabelRequest) -> Iterator[Served]:
     finally:
         server.should_exit = True
         thread.join()
+        labeler.close()
         labeler.opened.ranking.wait()
 
 

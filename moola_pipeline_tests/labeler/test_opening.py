@@ -13,7 +13,7 @@ from moola_pipeline.labeler.opening import LabelRequest
 from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.storage.home import Home
-from moola_pipeline_tests.cli.calls import call
+from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.labeler.conftest import ANN, BARS
 from moola_pipeline_tests.labeler.served import serving
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_labels
@@ -95,3 +95,17 @@ def test_a_session_with_a_limit_keeps_it_when_bars_are_added(tmp_path: Path):
                 later = written(tmp_path / "later.parquet", BARS.iloc[MISSING - 30 : MISSING + 30])
                 add_bars(registered_store(home), later, VendorOptions(instrument="NQ"))
         assert answer["window"] is None
+
+
+def test_an_annotator_has_one_labeler_at_a_time(home: Home):
+    with serving(home, ANN) as served, serving(home, LabelRequest("bob")):
+        refused = call("label", "--no-open", "--annotator", "ann", home=home.root)
+        assert complaint(refused) == (
+            "An annotator must have one labeler at a time, but that of ann is open in this home. "
+            "Use its page, or end it with Ctrl-C first."
+        )
+        served.act("open")
+        served.act("mark", marks=NOTHING)
+        served.act("save", seconds=1.0, context=[])
+    with serving(home, ANN) as served:
+        assert sum(served.act("open")["progress"]["counts"].values()) == 1

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,19 @@ from moola_pipeline.labeler.marks import (
     WITHDRAWN,
     Annotating,
     LabelWindow,
+    SavedMarks,
     SpanMark,
     WindowMarks,
+    judgment_of,
     marks_of,
 )
 from moola_pipeline.labeler.session import LabelingSession
-from moola_pipeline.labels.registry import registered_judgments, registered_labels
+from moola_pipeline.labels.registry import (
+    add_judgments,
+    open_judgments,
+    registered_judgments,
+    registered_labels,
+)
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_bars
 
 TABLE = weekly_bars(12)
@@ -170,6 +178,23 @@ def test_a_kill_between_the_draft_and_the_label_is_finished_at_the_next_start(
     assert not registered_judgments(tmp_path).judgments
     assert opened(tmp_path).windows["w0/1"].status == "saved"
     assert current(tmp_path) == {"w0": span(41, 46)}
+
+
+def test_a_label_that_was_revised_since_is_not_taken_back_by_the_next_start(tmp_path: Path):
+    for last in ("save", "undo", "redo"):
+        folder = tmp_path / last
+        session = opened(folder, limit=1)
+        save(session, span(41, 46))
+        if last != "save":
+            session.undo()
+        if last == "redo":
+            session.redo()
+        known = open_judgments(folder, BARS.opened)
+        [held] = known.journal.current().values()
+        marked = judgment_of(WHO, WINDOWS[0], SavedMarks(span(44, 50, "retracement")), BARS)
+        add_judgments(folder, [replace(marked, why="the type was wrong")], known)
+        assert opened(folder).journal.judgments[-1].why == "the type was wrong"
+        assert current(folder) == {held.window_id: span(44, 50, "retracement")}
 
 
 def test_a_full_disk_saves_nothing_and_says_so_and_work_goes_on(

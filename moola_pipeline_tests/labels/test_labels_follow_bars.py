@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from moola_pipeline.bars.schema import RAW_COLUMNS, nanoseconds
 from moola_pipeline.bars.store import registered_store
 from moola_pipeline.bars.vendor_options import VendorOptions
 from moola_pipeline.cli import bar_files
+from moola_pipeline.cli import labels as label_commands
 from moola_pipeline.instrument_data import labels_follow_bars
 from moola_pipeline.labels.importing import add_labels
 from moola_pipeline.labels.judgment_rows import csv_of, judgments_of, label_rows
@@ -132,3 +134,24 @@ def test_a_span_that_reaches_over_its_window_since_keeps_the_part_inside(
     assert [one.values[3:5] for one in rows] == [expected]
     (tmp_path / "labels.csv").write_bytes(csv_of(rows))
     assert len(read_labels(tmp_path / "labels.csv")) == 1
+
+
+def test_labels_added_while_bars_come_are_counted_by_the_bars_that_came(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`labels add` has read the bars when `bars add` registers the missing minute."""
+    before, more = marked_at(home), tmp_path / "more.csv"
+    row = label_row(BARS, 2 * SESSION_BARS + 150, "consolidation", 40)
+    label_frame([row]).to_csv(more, index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+    register = label_commands.register_labels
+
+    def late(*arguments: Any) -> Any:
+        assert call("bars", "add", str(tmp_path / "later.parquet"), home=home.root).exit_code == 0
+        return register(*arguments)
+
+    monkeypatch.setattr(label_commands, "register_labels", late)
+    added = call("labels", "add", str(more), "--as-is", home=home.root)
+    assert added.exit_code == 0, added.output
+    after = marked_at(home)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
