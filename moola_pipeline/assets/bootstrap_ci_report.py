@@ -227,7 +227,7 @@ def _details(
             | smallest_difference(scored.scores, scored.baselines),
             "previous": before,
             "truth": truth_scores(test_set.resampled, scored.model, market.truth(), test_set.market.times),
-            "prior": prior_scores(test_set.resampled, scored.model, inputs.labels) if is_tested else {},
+            "prior": prior_scores(test_set.resampled, scored.model, inputs.models) if is_tested else {},
             "not_measured": sections.not_measured(details, scored.second_pass, before, scored.ablations)
             | ({} if is_tested else sections.WITHOUT_TEST),
         }

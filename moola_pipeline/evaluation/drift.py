@@ -72,6 +72,7 @@ def reference_of(
         rows=len(rows),
         rates=[round(rate, 4) for rate in session_rates(marks, recent).rate.tolist()],
         retracement_share=share,
+        retracement_prior=model.thresholds.type_prior,
     )
 
 

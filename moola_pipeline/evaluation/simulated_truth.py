@@ -1,6 +1,6 @@
 """Scores of the model and of the labels on the ground truth of a simulated market."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from moola_pipeline.evaluation.scoring import EvaluatedModel
 from moola_pipeline.evaluation.sections import as_scores
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.labels.spans import LabeledWindows, labeled_windows
+from moola_pipeline.labels.spans import LabeledWindows
 from moola_pipeline.metrics.breakdowns import ScoredPredictions
 from moola_pipeline.metrics.matching import pair_events
 from moola_pipeline.metrics.prior_shift import STRESS_SHARE, score_shifted
@@ -21,6 +21,7 @@ from moola_pipeline.metrics.scores import (
     score_events,
     score_types,
 )
+from moola_pipeline.models.expansion_model import ExpansionModel
 from moola_pipeline.report.data import Scores
 from moola_pipeline.windows.spans import Spans
 from moola_pipeline.windows.window_geometry import CORE_FIRST, CORE_LAST
@@ -115,23 +116,23 @@ def truth_scores(
 
 
 def prior_scores(
-    resampled: ResampledWindows, evaluated: EvaluatedModel, labels: pd.DataFrame
+    resampled: ResampledWindows, evaluated: EvaluatedModel, models: Mapping[int, ExpansionModel]
 ) -> dict[str, Scores]:
-    """Scores of P(retracement) with the validation prior and with a re-estimated prior.
+    """Scores of P(retracement) as calibrated, and with a re-estimated prior.
 
     Both on the test expansions as they are, and weighted so that 23 % are retracements. Empty if one
     type is missing.
 
     Args:
         resampled, evaluated: The test windows and the model's predictions.
-        labels: The labeled frame with splits; P(retracement) was calibrated on validation.
+        models: Of the same seeds.
     """
-    prior = float(np.mean(labeled_windows(labels, "validation").typed.spans.type))
-    if not 0 < prior < 1 or len(set(resampled.typed.windows.spans.type.tolist())) < 2:
+    if len(set(resampled.typed.windows.spans.type.tolist())) < 2:
         return {}
     probabilities = list(evaluated.probabilities.values())
+    priors = [models[seed].thresholds.type_prior for seed in evaluated.probabilities]
     rows = {}
     for ending, share in (("", None), ("_at_23_percent", STRESS_SHARE)):
-        scored = score_shifted(resampled, probabilities, prior, share)
+        scored = score_shifted(resampled, probabilities, priors, share)
         rows |= {f"{name}{ending}": as_scores(scores) for name, scores in scored.items()}
     return rows

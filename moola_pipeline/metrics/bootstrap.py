@@ -8,6 +8,9 @@ import pandas as pd
 
 N_RESAMPLES = 2000
 CONFIDENCE = 0.95
+MIN_SESSIONS = 5
+"""With fewer sessions resamples are too alike: of two equally good methods one is called better in 86 % of
+draws with one session, in 25 % with two, 9 % with three, about 5 % from five on (simulated)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Resampled:
     def interval(self) -> Interval:
         """The percentile interval."""
         return interval(self.values, self.estimate, self.n)
+
+    def where(self, defined: np.ndarray) -> "Resampled":
+        """The score, undefined (NaN) on resamples that are False in (n_resamples,) or for all."""
+        return Resampled(self.estimate, np.where(defined, self.values, np.nan), self.n)
 
     def minus(self, other: "Resampled") -> "Resampled":
         """Paired difference to another score; both must come from the same weights.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from moola_pipeline.bars.sessions import NEW_YORK
 from moola_pipeline.labels.schema import TYPES
-from moola_pipeline.metrics.bootstrap import resample
+from moola_pipeline.metrics.bootstrap import MIN_SESSIONS, resample
 from moola_pipeline.metrics.definitions import THRESHOLD, event_f1_untyped, f1_of_type, type_f1_macro
 from moola_pipeline.metrics.matching import event_counts, in_core, match_events, pair_events
 from moola_pipeline.metrics.scores import CLASSES, ResampledWindows, Scored, mean_scores
@@ -135,15 +135,25 @@ def _of_group(
     inside = of_label == group
     typed = inside & resampled.windows.spans.is_typed
     y = resampled.windows.spans.type[typed]
+    session = resampled.windows.session[resampled.windows.spans.window]
     scored: Scored = {}
     if len(set(y)) == len(TYPES):
         p = answers.p_retracement[typed]
-        scored["type_f1_macro"] = resample(
-            lambda w: type_f1_macro(y, p, w), resampled.event_weights[:, typed]
+        weights = resampled.event_weights[:, typed]
+        drawn = np.all([weights[:, y == kind].any(axis=1) for kind in set(y)], axis=0)
+        scored["type_f1_macro"] = resample(lambda w: type_f1_macro(y, p, w), weights).where(
+            drawn & _are_enough(session[typed])
         )
     counts = _group_counts(resampled, answers.events, inside, of_event == group)
     event_f1 = resample(lambda w: event_f1_untyped(counts, w), resampled.window_weights)
-    return scored | {"event_f1_untyped": replace(event_f1, n=int(inside.sum()))}
+    drawn = resampled.window_weights @ counts.sum(axis=(1, 2)) > 0
+    return scored | {
+        "event_f1_untyped": replace(event_f1.where(drawn & _are_enough(session[inside])), n=int(inside.sum()))
+    }
+
+
+def _are_enough(sessions: np.ndarray) -> bool:
+    return len(np.unique(sessions)) >= MIN_SESSIONS
 
 
 def _group_counts(

@@ -28,6 +28,9 @@ class Reference(BaseModel):
         shares: Share of the rows in each bin, one more than there are edges.
         rates: Predicted expansions per 100 covered bars, for each of the last training sessions.
         retracement_share: Share of retracements in the calibration data.
+        retracement_prior: The share that P(retracement) assumes, its value where both types are equally
+            likely: calibration moves it only in part to `retracement_share`. None in references of earlier
+            versions, which take the latter for it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +40,7 @@ class Reference(BaseModel):
     rows: int = Field(gt=0)
     rates: list[float]
     retracement_share: float = Field(ge=0, le=1)
+    retracement_prior: float | None = Field(default=None, gt=0, lt=1)
 
 
 class DriftCheck(NamedTuple):
@@ -133,7 +137,7 @@ def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
     """Maximum-likelihood share of retracements, if only the class mix has changed.
 
     Args:
-        p_retracement: (n,) probabilities calibrated to the share `assumed`.
+        p_retracement: (n,) probabilities that are right where the share is `assumed`.
         assumed: Above 0 and below 1.
 
     Source:
@@ -149,19 +153,20 @@ def estimate_mix(p_retracement: np.ndarray, assumed: float) -> float:
 
 def check_type_mix(reference: Reference, p_retracement: np.ndarray, rng: np.random.Generator) -> DriftCheck:
     """Warn if the share moved by more than MAX_MIX_SHIFT and its interval excludes the reference."""
-    assumed = reference.retracement_share
-    if len(p_retracement) < MIN_EXPANSIONS or not 0 < assumed < 1:
+    usual = reference.retracement_share
+    assumed = reference.retracement_prior or usual
+    if len(p_retracement) < MIN_EXPANSIONS or not 0 < usual < 1:
         few = f"{len(p_retracement)} new expansions: at least {MIN_EXPANSIONS} are needed"
         return DriftCheck("class_mix", True, float("nan"), MAX_MIX_SHIFT, few)
     share = estimate_mix(p_retracement, assumed)
     drawn = rng.integers(0, len(p_retracement), (200, len(p_retracement)))
     low, high = np.quantile([estimate_mix(p_retracement[rows], assumed) for rows in drawn], [0.025, 0.975])
-    shifted = abs(share - assumed) > MAX_MIX_SHIFT and not low <= assumed <= high
+    shifted = abs(share - usual) > MAX_MIX_SHIFT and not low <= usual <= high
     text = (
         f"estimated share of retracements {share:.2f} [{low:.2f}, {high:.2f}] among {len(p_retracement)} new "
-        f"expansions; {assumed:.2f} in the calibration data"
+        f"expansions; {usual:.2f} in the calibration data"
     )
-    return DriftCheck("class_mix", not shifted, share - assumed, MAX_MIX_SHIFT, text)
+    return DriftCheck("class_mix", not shifted, share - usual, MAX_MIX_SHIFT, text)
 
 
 def check_calibration(is_retracement: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> DriftCheck:

@@ -21,7 +21,7 @@ def reestimated_prior(p: np.ndarray, prior: float, weights: np.ndarray | None = 
 
     Args:
         p: (n,) calibrated probabilities of the positive class.
-        prior: Share of that class in the calibration data.
+        prior: The share of that class that the probabilities assume.
         weights: (n,) counts, or None.
 
     Returns:
@@ -46,16 +46,20 @@ def with_prior(p: np.ndarray, prior: float, share: float) -> np.ndarray:
 
 
 def score_shifted(
-    resampled: ResampledWindows, probabilities: Sequence[np.ndarray], prior: float, share: float | None = None
+    resampled: ResampledWindows,
+    probabilities: Sequence[np.ndarray],
+    priors: Sequence[float],
+    share: float | None = None,
 ) -> dict[str, Scored]:
     """Scores of calibrated P(retracement), unchanged and with a prior re-estimated on these rows.
 
-    The new prior is estimated from the probabilities alone, without labels.
+    The new prior is estimated from the probabilities alone, without labels, and once: the intervals do not
+    hold the uncertainty of that estimate.
 
     Args:
         resampled: The labeled expansions; those of unknown type are left out.
         probabilities: (n_expansions,) calibrated, of each training seed.
-        prior: Share of retracements in the calibration data.
+        priors: The share of retracements that those of each seed assume.
         share: Weight the labeled expansions to this share of retracements; None for equal weights.
 
     Returns:
@@ -67,7 +71,10 @@ def score_shifted(
     each = np.ones(len(y))
     if share is not None:
         each = np.where(y == 1, share / np.mean(y == 1), (1 - share) / np.mean(y == 0))
-    corrected = [with_prior(p, prior, reestimated_prior(p, prior, each)) for p in probabilities]
+    corrected = [
+        with_prior(p, prior, reestimated_prior(p, prior, each))
+        for p, prior in zip(probabilities, priors, strict=True)
+    ]
     metrics = {"type_f1_macro": type_f1_macro, "brier": brier, "ece": ece}
     return {
         name: {

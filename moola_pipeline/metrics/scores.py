@@ -8,7 +8,13 @@ import pandas as pd
 
 from moola_pipeline.labels.schema import TYPES
 from moola_pipeline.labels.spans import LabeledWindows
-from moola_pipeline.metrics.bootstrap import Resampled, mean_over_seeds, resample, session_weights
+from moola_pipeline.metrics.bootstrap import (
+    MIN_SESSIONS,
+    Resampled,
+    mean_over_seeds,
+    resample,
+    session_weights,
+)
 from moola_pipeline.metrics.calibration import ece
 from moola_pipeline.metrics.definitions import (
     RankedPredictions,
@@ -67,8 +73,12 @@ class ResampledWindows:
 
 
 def resample_windows(windows: LabeledWindows, resamples: int, rng: np.random.Generator) -> ResampledWindows:
-    """Draw sessions once, so that all scores are paired."""
-    weights = session_weights(pd.Series(windows.session), resamples, rng)
+    """Draw sessions once, so that all scores are paired; nothing is drawn from fewer than MIN_SESSIONS.
+
+    Intervals and p-values are then undefined.
+    """
+    enough = len(np.unique(windows.session)) >= MIN_SESSIONS
+    weights = session_weights(pd.Series(windows.session), resamples if enough else 0, rng)
     return ResampledWindows(windows, weights[:, windows.spans.window], weights)
 
 

@@ -53,6 +53,11 @@ class Thresholds(BaseModel):
         """Number of fitted values."""
         return len(Thresholds.model_fields) - 1 + (self.live.n_numbers if self.live else 0)
 
+    @property
+    def type_prior(self) -> float:
+        """The share of retracements that P(retracement) assumes: its value where both types are as likely."""
+        return float(sigmoid(np.array(self.retracement_shift)))
+
     def accept(self, proposals: Spans, logits: SpanLogits) -> "FoundSpans":
         """Proposals above the threshold, with their types and, with `refine`, the pointer's spans."""
         probability = sigmoid(self.expansion_scale * logits.expansion + self.expansion_shift)
@@ -64,7 +69,7 @@ class Thresholds(BaseModel):
         return FoundSpans(spans.select(order), probability[order], calibrated[order], balanced[order])
 
     def type_probabilities(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P(retracement) at the type frequencies of validation, and at equal frequencies."""
+        """P(retracement), calibrated on validation, and at equal frequencies of both types."""
         scaled = self.retracement_scale * logits
         return sigmoid(scaled + self.retracement_shift), sigmoid(scaled)
 
@@ -76,7 +81,7 @@ class FoundSpans:
     Attributes:
         spans: n typed spans.
         probability: (n,) float64, P(expansion).
-        p_retracement: (n,) float64, P(retracement) at the type frequencies of validation.
+        p_retracement: (n,) float64, P(retracement), calibrated on validation.
         p_balanced: (n,) float64, P(retracement) at equal type frequencies.
     """
 

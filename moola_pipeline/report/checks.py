@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from moola_pipeline.metrics.bootstrap import exact_share
 from moola_pipeline.metrics.scores import Scored
 from moola_pipeline.report.data import Check, Target
 from moola_pipeline.report.metric_catalog import PRIMARY, best
@@ -43,7 +44,7 @@ def score_checks(
     """
     missing = [name for name in REQUIRED_BASELINES if name not in baselines]
     margin = min(margins(model, baselines).values(), default=-np.inf)
-    own, error = model[PRIMARY].interval, model["ece"].estimate
+    own, error = exact_share(model[PRIMARY].interval), model["ece"].estimate
     limit = float(np.mean([high for _, high in perfect_bands]))
     return {
         "baselines_present": Check(

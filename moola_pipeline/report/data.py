@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from moola_pipeline.report.metric_catalog import PRIMARY, WINDOW_ONLY, best, metric
 
@@ -25,19 +25,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
 
+def _defined(number: Any) -> Any:
+    return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+Number = Annotated[float | None, BeforeValidator(_defined)]
+"""A number; None if undefined, as JSON has no NaN."""
+
+
 class Score(_Part):
     """A number with its 95 % interval and its n; None if undefined."""
 
-    estimate: float | None
-    low: float | None
-    high: float | None
+    estimate: Number
+    low: Number
+    high: Number
     n: int
-
-    @field_validator("estimate", "low", "high", mode="before")
-    @classmethod
-    def _undefined(cls, number: Any) -> Any:
-        """JSON has no NaN: an undefined number is null."""
-        return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
 Scores = dict[str, Score]
@@ -220,7 +222,7 @@ class Details(_Part):
         breakdowns: By grouping ("type", "hour" in New York, "session" part of the day, "direction")
             and group: scores.
         confusion: `[labeled][predicted]` expansions of known type given the span, in the order of TYPES.
-        by_seed: Estimates by metric, one per seed.
+        by_seed: Estimates by metric, one per seed; None if undefined.
         smallest_difference: Smallest detectable paired difference by metric.
         delay_curve: Live event F1 by delay after the onset, in bars.
         alarm_budgets: Live alarms by budget, 1 to 20 a session.
@@ -234,7 +236,7 @@ class Details(_Part):
     breakdowns: dict[str, dict[str, Scores]] = Field(default_factory=dict)
     confusion: list[list[int]] = Field(default_factory=list)
     calibration: Calibration | None = None
-    by_seed: dict[str, list[float]] = Field(default_factory=dict)
+    by_seed: dict[str, list[Number]] = Field(default_factory=dict)
     smallest_difference: dict[str, float] = Field(default_factory=dict)
     class_mix: list[MonthMix] = Field(default_factory=list)
     event_study: list[MeanPath] = Field(default_factory=list)

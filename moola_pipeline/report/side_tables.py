@@ -32,10 +32,10 @@ SIDES = {
     ),
     "prior": Side(
         "What if retracements are rarer than in the labels?",
-        "Given span and direction. Prior kept: P(retracement) as calibrated on the validation period; "
-        "Moola uses this. Prior re-estimated: the share of retracements is estimated from the "
-        "probabilities alone, without labels. At 23 %: the test expansions are weighted so that 23 % are "
-        "retracements.",
+        "Given span and direction. Prior kept: P(retracement) as calibrated on the validation period, types "
+        "decided at one half. Prior re-estimated: the share of retracements is estimated from the "
+        "probabilities alone, without labels, and once: the intervals do not hold how uncertain it is. "
+        "At 23 %: the test expansions are weighted so that 23 % are retracements.",
         ("type_f1_macro", "brier", "ece"),
         {
             "prior_frozen": "prior kept",

@@ -46,8 +46,7 @@ def beside_baseline(data: ReportData, metric: str) -> ComparedMethod | None:
     key, score = beside
     primary = next((one for one in data.primaries if (one.metric, one.baseline) == (metric, key)), None)
     if primary is None:
-        smallest = data.details.smallest_difference.get(metric)
-        return _exploratory(data, metric, key, score, smallest)
+        return _exploratory(data, metric, key, score)
     return ComparedMethod(
         name=method_name(key),
         key=key,
@@ -66,9 +65,7 @@ def beside_trivial_baseline(data: ReportData, metric: str) -> ComparedMethod | N
     return _exploratory(data, metric, *winner) if winner else None
 
 
-def _exploratory(
-    data: ReportData, metric: str, key: str, score: Score, smallest: float | None = None
-) -> ComparedMethod:
+def _exploratory(data: ReportData, metric: str, key: str, score: Score) -> ComparedMethod:
     model, difference = data.metrics.get(metric), data.differences.get(key, {}).get(metric)
     return ComparedMethod(
         name=method_name(key),
@@ -76,8 +73,15 @@ def _exploratory(
         score=score,
         difference=difference,
         standing=standing(model, score, difference) if model else None,
-        smallest_difference=smallest or None,
+        smallest_difference=_half_width(difference) or None,
     )
+
+
+def _half_width(difference: Score | None) -> float | None:
+    """Half the width of an interval: a smaller difference would not show."""
+    if difference is None or difference.low is None or difference.high is None:
+        return None
+    return (difference.high - difference.low) / 2
 
 
 def standing(model: Score, other: Score, difference: Score | None = None) -> Standing | None:

@@ -149,12 +149,9 @@ def conclusions(study: StudyResults) -> list[str]:
     most = max((row.count for row in compared), default=0)
     for row in (row for row in compared if row.count == most):
         score = row.minus_scratch_at_most["type_f1_macro"]
-        equal = score.estimate is not None and score.estimate >= -MARGIN
-        extent = " (whole interval)" if equal and _low(score) >= -MARGIN else ""
-        lines.append(
-            f"{_named(row)} minus scratch with all labels, type F1: {_signed(score)}, "
-            f"{'level' if equal else 'below'}{extent}"
-        )
+        sure, level = score.high is not None and score.high < -MARGIN, _low(score) >= -MARGIN
+        outcome = f"not more than {MARGIN} below" if level else "below" if sure else "neither level nor below"
+        lines.append(f"{_named(row)} minus scratch with all labels, type F1: {_signed(score)}, {outcome}")
     if not study.complete:
         lines.append("The study is not complete. Run it again to continue.")
     return lines

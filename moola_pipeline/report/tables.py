@@ -24,7 +24,7 @@ from moola_pipeline.report.metric_catalog import (
     part,
 )
 from moola_pipeline.report.standings import ComparedMethod, beside_baseline, beside_trivial_baseline
-from moola_pipeline.report.verdict import OUTCOMES, number
+from moola_pipeline.report.verdict import OUTCOMES, number, p_text
 
 SHORT_TABLE = 6
 """Tables with at most this many groups share a column."""
@@ -149,7 +149,7 @@ def _method_cell(method: ComparedMethod | None) -> FrontCell:
 def _difference_cell(method: ComparedMethod | None) -> FrontCell:
     if method is None or method.difference is None:
         return FrontCell()
-    kind = f"p {number(method.p_value)}" if method.primary else "exploratory"
+    kind = p_text(method.p_value) if method.primary else "exploratory"
     return _score_cell(method.difference, f"{OUTCOMES[method.standing]}, {kind}")
 
 

@@ -110,6 +110,11 @@ def number(value: float | None) -> str:
     return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
+def p_text(value: float | None) -> str:
+    """`p 0.04`, `p < 0.01`."""
+    return "p < 0.01" if value is not None and value < 0.005 else f"p {number(value)}"
+
+
 def interval_text(score: Score) -> str:
     """`0.74 [0.67, 0.81]`."""
     return f"{number(score.estimate)} [{number(score.low)}, {number(score.high)}]"
@@ -221,7 +226,7 @@ def _outcome(other: ComparedMethod) -> str:
     """The standing in words, with the p-value of a primary comparison."""
     if not other.primary or other.p_value is None:
         return ""
-    return f": {OUTCOMES[other.standing]} (p {other.p_value:.2f})"
+    return f": {OUTCOMES[other.standing]} ({p_text(other.p_value)})"
 
 
 def _sure(data: ReportData) -> Answer:
@@ -231,11 +236,13 @@ def _sure(data: ReportData) -> Answer:
     if not resolved:
         return Answer(question, "Unknown.", "No difference from a baseline was measured.")
     limits = [
-        f"{data.metrics[key].n} {COUNTED[metric(key).question]} show differences in {short_name(key)} "
-        f"above {number(one.smallest_difference)}"
+        f"above {number(one.smallest_difference)} in {short_name(key)} "
+        f"({data.metrics[key].n} {COUNTED[metric(key).question]})"
         for key, one in resolved.items()
     ]
-    p_values = [f"{short_name(key)} {one.p_value:.2f}" for key, one in compared.items() if one.p_value]
+    p_values = [
+        f"{short_name(key)} {p_text(one.p_value)[2:]}" for key, one in compared.items() if one.p_value
+    ]
     if not p_values:
         why = "No baseline was chosen before the scores were known: the comparisons are exploratory."
     else:
@@ -243,7 +250,8 @@ def _sure(data: ReportData) -> Answer:
             f"Two primary comparisons, each baseline chosen {chosen_by(data)}. "
             f"P-values after Holm: {', '.join(p_values)}."
         )
-    return Answer(question, f"{_capitalized(', '.join(limits))}; smaller ones may not show.", why)
+    short = f"A difference counts as shown {' and '.join(limits)}; a smaller one may not."
+    return Answer(question, short, why)
 
 
 def _trusted(data: ReportData) -> Answer:

@@ -179,3 +179,9 @@ def test_five_right_of_five_alarms_have_the_exact_interval():
     assert (alarms.precision.estimate, alarms.precision.high) == (1.0, 1.0)
     assert alarms.precision.low == pytest.approx(0.478, abs=1e-3)
     assert (alarms.alarms_per_session.low, alarms.delay_bars.low) == (1.0, 1.0)  # no shares
+
+
+def test_an_undefined_score_of_one_seed_is_kept_and_read_again():
+    details = Details(by_seed={"onset_rmse_bars": [float("nan"), 2.0]})
+    assert details.by_seed["onset_rmse_bars"] == [None, 2.0]
+    assert Details.model_validate_json(details.model_dump_json()) == details

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
+from moola_pipeline.metrics.bootstrap import Resampled
 from moola_pipeline.metrics.breakdowns import (
     LabeledStarts,
     ScoredPredictions,
@@ -17,8 +19,8 @@ from moola_pipeline.metrics.breakdowns import (
     part_names,
 )
 from moola_pipeline.metrics.definitions import f1_of_type
-from moola_pipeline.metrics.scores import ResampledWindows, score_events
-from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p
+from moola_pipeline.metrics.scores import ResampledWindows, events_of, resample_windows, score_events
+from moola_pipeline_tests.evaluation.made_answers import made_events, made_ground, made_p, made_windows
 
 TIMES = pd.date_range("2025-04-01", periods=60_000, freq="min", tz="UTC")
 
@@ -120,3 +122,38 @@ def test_hours_are_in_the_order_of_a_session(
     hours = [int(name[:2]) for name in break_down(resampled, labeled, answers, TIMES)["hour"]]
     since_open = [(hour - 18) % 24 for hour in hours]
     assert since_open == sorted(since_open)
+
+
+def score_of_group(n_sessions: int, n_rare: int) -> tuple[Resampled, Resampled]:
+    """Type and untyped event F1 of a group of 12 expansions, all found and right, beside many others."""
+    windows = made_windows(np.random.default_rng(0))
+    chosen = np.flatnonzero(
+        np.diff(windows.session[windows.spans.window], prepend=np.datetime64(0, "ns")) > 0
+    )
+    chosen = np.resize(chosen[:n_sessions], 12)
+    kind = np.append(np.ones(n_rare, np.int64), np.zeros(12 - n_rare, np.int64))
+    spans = windows.spans.select(np.append(chosen, np.arange(100, 140)))
+    spans = replace(
+        spans, start=np.append(30 + 3 * np.arange(12), np.full(40, 60)), type=np.append(kind, [0, 1] * 20)
+    )
+    spans = replace(
+        spans, end=spans.start + 2, direction=np.append(np.ones(12), -np.ones(40)).astype(np.int8)
+    )
+    resampled = resample_windows(windows._replace(spans=spans), 400, np.random.default_rng(1))
+    events = events_of(resampled.windows).assign(direction=spans.direction, row=0, score=1.0)
+    starts = LabeledStarts(resampled.windows.bar0[spans.window] + spans.start, spans.direction)
+    answers = [ScoredPredictions(np.where(spans.type == 1, 0.9, 0.1), events)]
+    up = break_down(resampled, starts, answers, TIMES)["direction"]["up"]
+    return up["type_f1_macro"], up["event_f1_untyped"]
+
+
+def test_resamples_without_a_type_or_without_the_group_say_nothing_of_its_score():
+    for one in score_of_group(n_sessions=8, n_rare=2):
+        assert (one.interval.low, one.interval.high) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("n_sessions", [1, 4])
+def test_a_group_of_few_sessions_has_no_interval(n_sessions: int):
+    for one in score_of_group(n_sessions, n_rare=6):
+        assert one.estimate == 1.0
+        assert np.isnan(one.interval.low) and np.isnan(one.interval.high)

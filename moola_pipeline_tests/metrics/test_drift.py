@@ -106,6 +106,19 @@ def test_a_changed_class_mix_warns_and_an_unchanged_one_passes(reference: Refere
         assert check_type_mix(reference, 0.35 * odds / (0.35 * odds + 0.65), rng).passed == passes
 
 
+@pytest.mark.parametrize("prior", [0.25, 0.48, 0.6])
+def test_a_share_that_calibration_does_not_reach_gives_no_alarm(reference: Reference, prior: float):
+    """The shift of the calibration is pulled to 0: P assumes another share than that of validation."""
+    own = reference.model_copy(update={"retracement_prior": prior})
+    for share, passes in ((0.35, True), (0.8, False)):
+        rng = np.random.default_rng(8)
+        y = rng.random(400) < share
+        odds = np.exp(np.where(y, 1, -1) * 1.5 + rng.normal(size=400) * np.sqrt(3))
+        found = check_type_mix(own, prior * odds / (prior * odds + 1 - prior), rng)
+        assert found.passed == passes
+        assert found.value == pytest.approx(share - 0.35, abs=0.08)
+
+
 def test_calibrated_probabilities_pass_and_overconfident_ones_warn():
     rng = np.random.default_rng(6)
     p = rng.random(400)

@@ -143,7 +143,7 @@ def test_scores_of_the_type_equal_those_without_the_unknown_rows():
     unknown, fewer, p = with_unknown(SOME), without(SOME), P[~SOME]
     assert_same(score_types(unknown, P), score_types(fewer, p))
     assert_same(score_probabilities(unknown, P), score_probabilities(fewer, p))
-    shifted, expected = score_shifted(unknown, [P], 0.35, 0.23), score_shifted(fewer, [p], 0.35, 0.23)
+    shifted, expected = score_shifted(unknown, [P], [0.35], 0.23), score_shifted(fewer, [p], [0.35], 0.23)
     for name, scored in shifted.items():
         assert_same(scored, expected[name])
     assert score_types(unknown, P)["type_f1_macro"].n == N_EXPANSIONS - SOME.sum()

@@ -13,6 +13,7 @@ from moola_pipeline.metrics.calibration import perfect_band
 from moola_pipeline.metrics.scores import (
     ResampledWindows,
     Scored,
+    resample_windows,
     score_ends,
     score_events,
     score_mean_pointer,
@@ -209,3 +210,30 @@ def test_a_comparison_without_resamples_has_no_standing():
     nothing = {"type_f1_macro": made(0.8, *np.full(3, np.nan))}
     (only,) = primary_comparisons(nothing, {"b": nothing}, {"type_f1_macro": "b"})
     assert (only.p_value, only.standing, only.smallest_difference) == (None, None, None)
+
+
+@pytest.mark.parametrize(("n", "passes"), [(6, False), (60, True)])
+def test_all_right_reach_the_target_only_by_the_exact_interval(
+    resampled: ResampledWindows, n: int, passes: bool
+):
+    """As the verdict does: six right of six are 1.00 [0.54, 1.00]."""
+    rng = np.random.default_rng(0)
+    scores = model_scores(resampled, made_p(resampled, rng), made_events(resampled, rng))
+    right = scores | {"type_f1_macro": Resampled(1.0, np.ones(500), n)}
+    assert score_checks(right, {}, [(0.0, 0.1)], Target())["target_f1"].passed == passes
+
+
+def test_a_test_split_of_few_sessions_has_scores_and_no_intervals(resampled: ResampledWindows):
+    few = resampled.windows._replace(
+        session=np.resize(resampled.windows.session[:4], len(resampled.windows.session))
+    )
+    once = resample_windows(few, 500, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    own = model_scores(once, made_p(once, rng), made_events(once, rng))
+    worse = model_scores(once, made_p(once, rng, signal=-0.3), made_events(once, rng))
+    chosen = dict.fromkeys(PRIMARIES, "worse")
+    assert all(score.estimate is not None and score.low is None for score in as_scores(own).values())
+    for one in primary_comparisons(own, {"worse": worse}, chosen):
+        assert (one.p_value, one.standing, one.difference.low) == (None, None, None)
+    checks = score_checks(own, {"worse": worse}, [(0.0, 0.1)], Target())
+    assert not checks["beats_baselines"].passed and not checks["target_f1"].passed

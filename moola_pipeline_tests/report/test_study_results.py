@@ -114,11 +114,21 @@ def test_conclusions_name_only_differences_whose_interval_excludes_the_margin():
     assert conclusions(results(rows=unsure))[0] == "type F1, interval above scratch: none"
 
 
-def test_half_of_the_labels_is_level_with_all_of_them_within_the_margin():
-    (line,) = (line for line in conclusions(results()) if "with all labels" in line)
-    assert line.endswith("-0.015 [-0.07, +0.04], level")
-    below = row("hidden_blocks", 87, 0.6, -0.1, minus_scratch_at_most={"type_f1_macro": score(-0.03)})
-    assert conclusions(results(rows=[below]))[-1].endswith("below")
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "outcome"),
+    [
+        (-0.01, -0.019, 0.01, "not more than 0.02 below"),
+        (-0.015, -0.07, 0.04, "neither level nor below"),
+        (0.08, -0.03, 0.13, "neither level nor below"),
+        (-0.08, -0.12, -0.03, "below"),
+    ],
+)
+def test_half_of_the_labels_is_level_with_all_of_them_if_the_whole_interval_is(
+    estimate: float, low: float, high: float, outcome: str
+):
+    difference = Score(estimate=estimate, low=low, high=high, n=100)
+    half = row("hidden_blocks", 87, 0.6, -0.1, minus_scratch_at_most={"type_f1_macro": difference})
+    assert conclusions(results(rows=[half]))[-1].endswith(f"], {outcome}")
 
 
 def test_the_noisy_student_is_compared_with_scratch_and_a_distilled_encoder_with_the_student():

@@ -42,8 +42,8 @@ def test_the_verdict_answers_four_questions_from_the_numbers():
         "0.73]: a reference, not an upper bound."
     )
     assert sure.short == (
-        "147 expansions show differences in type F1 above 0.08, 147 windows show differences in event F1 "
-        "above 0.08; smaller ones may not show."
+        "A difference counts as shown above 0.08 in type F1 (147 expansions) and above 0.08 in event F1 "
+        "(147 windows); a smaller one may not."
     )
     assert sure.sentence == (
         "Two primary comparisons, each baseline chosen on time folds before the test, not by its test "
