@@ -231,7 +231,7 @@ def test_a_test_split_of_few_sessions_has_scores_and_no_intervals(resampled: Res
     rng = np.random.default_rng(0)
     own = model_scores(once, made_p(once, rng), made_events(once, rng))
     worse = model_scores(once, made_p(once, rng, signal=-0.3), made_events(once, rng))
-    chosen = dict.fromkeys(PRIMARIES, "worse")
+    chosen: dict[str, str] = dict.fromkeys(map(str, PRIMARIES), "worse")
     assert all(score.estimate is not None and score.low is None for score in as_scores(own).values())
     for one in primary_comparisons(own, {"worse": worse}, chosen):
         assert (one.p_value, one.standing, one.difference.low) == (None, None, None)
