@@ -48,6 +48,8 @@ _SYMBOL_WORDS = {
     *("symbol", "ticker", "contract", "instrument", "expiry", "expiration", "maturity", "delivery", "code"),
     *("name", "root", "underlying", "product", "security", "ric", "conid", "isin", "figi", "sid"),
 }
+_ANY_NAMES = {"code", "name", "product", "security"}
+"""Of these, words that beside another one may name anything, as in session_name."""
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp]\.?[Mm]\.?)?|\d{1,6}")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{8}|\d{1,2}[-/ ][A-Za-z]{3,9}[-/ ]\d{2,4}")
 
@@ -163,6 +165,12 @@ def _symbol_columns(table: Table, columns: Mapping[str, str]) -> list[str]:
         if name not in named and (_words(name) & _SYMBOL_WORDS or is_clear_symbol(table.cell(name)))
     ]
     return [*([columns["contract"]] if "contract" in columns else []), *named, *others]
+
+
+def names_symbols(column: str) -> bool:
+    """Whether a column's name says that it holds symbols, whatever they look like."""
+    words = _words(column)
+    return bool(words & _SYMBOL_WORDS - _ANY_NAMES) or words <= _ANY_NAMES
 
 
 def unused_volume(table: Table, columns: Mapping[str, str]) -> str:
@@ -300,7 +308,10 @@ def _is_text(kind: pa.DataType) -> bool:
 def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(values.type):  # pandas reads numbers with gaps as floats
         values = values.cast(pa.int64(), safe=False)
-    return values.cast(pa.string())
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowException:  # lists, structs, bytes that are no text: they name no instrument
+        return pa.chunked_array([pa.nulls(len(values), pa.string())])
 
 
 def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> pa.ChunkedArray:

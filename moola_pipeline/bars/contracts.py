@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from moola_pipeline.bars.columns import ID_ROLE, FileColumns, role_of
+from moola_pipeline.bars.columns import ID_ROLE, FileColumns, names_symbols, role_of
 from moola_pipeline.bars.csv_tables import Table
 from moola_pipeline.bars.formats import INSTRUMENT_ID
 from moola_pipeline.bars.instruments import INSTRUMENTS
@@ -121,6 +121,8 @@ def _changes(column: str, values: pa.ChunkedArray, codes: dict[str, str | None])
     n_names = len({text.strip().upper() for text in codes})
     if role_of(column) == "contract":
         return n_names > 1
+    if not names_symbols(column) and not any(codes.values()) and not any(map(is_clear_symbol, codes)):
+        return False  # session_name, day_code
     coded = values.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
     return n_names > 1 and int(np.count_nonzero(np.diff(coded))) < len(coded) / _MIN_BARS
 

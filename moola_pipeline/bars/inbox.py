@@ -92,7 +92,10 @@ def _arrived(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(OPTIONS)
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.name != OPTIONS
+        and not path.name.endswith(f".{OPTIONS}")
     )
 
 

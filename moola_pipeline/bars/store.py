@@ -28,7 +28,8 @@ from moola_pipeline.storage.checksums import (
 )
 from moola_pipeline.storage.home import Home
 
-NAME_LENGTH = 200
+NAME_LENGTH, NAME_BYTES = 200, 230
+"""Most characters and bytes of a file's name: names derived from it are up to 25 bytes longer, of 255."""
 _NAMED_DIGITS = 12
 
 
@@ -97,10 +98,12 @@ def require_plain_name(name: str) -> str:
         or name.startswith(".")
         or len(name) > NAME_LENGTH
         or not name.isprintable()
+        or len(name.encode()) > NAME_BYTES
         or set("/\\") & set(name)
     ):
         raise ValueError(
-            f"a file name must be plain: up to {NAME_LENGTH} printable characters, no path, got {name[:80]!r}"
+            f"a file name must be plain: up to {NAME_LENGTH} printable characters and {NAME_BYTES} bytes, no "
+            f"path, got {name[:80]!r}"
         )
     return name
 

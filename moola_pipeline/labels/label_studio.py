@@ -106,7 +106,13 @@ def _framed(rows: list[dict[str, Any]], source: str) -> pd.DataFrame:
     if not rows:
         raise _no_export(source)
     frame = pd.DataFrame(rows, columns=list(SPAN_COLUMNS), index=range(1, len(rows) + 1))
-    return pd.DataFrame({name: _texts(frame.loc[:, name]) for name in SPAN_COLUMNS})
+    try:
+        return pd.DataFrame({name: _texts(frame.loc[:, name]) for name in SPAN_COLUMNS})
+    except UnicodeEncodeError as fault:
+        raise BadInput(
+            f"{source}: labels must be text, got {str(fault.object)[:40]!r}, half of a character. Correct it "
+            "in Label Studio, and export again."
+        ) from None
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -95,6 +95,12 @@ def _read_ledger(path: Path, remedy: str) -> dict[str, Any]:
         return EMPTY_LEDGER
     try:
         ledger = read_checksummed(path, "must record the registered labels", remedy)
+        if "judgments" not in ledger and "files" in ledger:
+            raise IntegrityError(
+                f"{path.name} must record judgments, but Moola 0.2, which registered these labels, kept none "
+                f"of them. They are intact. Move the folder {path.parent} away, and register the files of "
+                f'its {RAW_NAME} again with "moola labels add".'
+            )
         for state in (ledger, ledger.get("before", EMPTY_LEDGER)):
             _ = state["sha256"], state["judgments"], [LabelLedger(**entry) for entry in state["files"]]
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -89,6 +89,14 @@ def test_options_of_the_folder_apply_to_files_without_their_own_options(store: B
     assert names(folder) == ["options.json"]
 
 
+def test_a_file_whose_name_ends_like_an_options_file_is_taken(store: BarStore, folder: Path):
+    naive_csv(folder / "NQ_options.json")
+    naive_csv(folder / "nq.csv")
+    (folder / "nq.csv.options.json").write_text(NEW_YORK)
+    (folder / "options.json").write_text(NEW_YORK)
+    assert outcomes(take(store)) == {"NQ_options.json": "added", "nq.csv": "added"}
+
+
 def test_a_refused_file_is_moved_with_the_reason_and_the_others_are_added(store: BarStore, folder: Path):
     content = naive_csv(folder / "a.csv").read_bytes()
     write_csv(folder / "b.csv", made_up_bars())

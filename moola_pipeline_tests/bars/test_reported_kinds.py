@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from moola_pipeline.bars.bar_reader import VendorBars
@@ -17,6 +19,7 @@ from moola_pipeline.bars.store import BarStore
 from moola_pipeline.bars.vendor import read_vendor_file
 from moola_pipeline.bars.vendor_options import VendorOptions, column_mapping
 from moola_pipeline.errors import BadInput
+from moola_pipeline_tests.bars.examples import session_bars, write_csv
 from moola_pipeline_tests.bars.made_up_market import market, part, written
 
 WEEK = market(date(2025, 1, 13), date(2025, 1, 17), np.random.default_rng(1))
@@ -717,3 +720,32 @@ def test_the_reported_files_are_read_or_refused_as_is_right(private_data: Path, 
         assert set(read.frame["contract"]) == {"NQZ4", "NQH5"}
     if name.startswith("k11"):
         assert read.frame["volume"].notna().to_numpy().all()
+
+
+@pytest.mark.parametrize("name", ["session_name", "day_code", "Condition Code"])
+def test_a_column_of_other_names_that_changes_is_no_contract(tmp_path: Path, name: str):
+    """Moola 0.2 registered such files."""
+    bars = session_bars("2024-03-04", "2024-03-05")
+    regular = bars["timestamp"].dt.tz_convert("America/New_York").dt.hour.between(9, 15)
+    bars[name] = np.where(regular, "RTH", "ETH")
+    read = read_vendor_file(write_csv(tmp_path / "nq.csv", bars), VendorOptions(timezone="UTC"))
+    assert len(read.frame) == len(bars)
+
+
+@pytest.mark.parametrize("name", ["code", "contract_name", "expiry_code"])
+def test_codes_of_contracts_that_cannot_be_read_are_refused(tmp_path: Path, name: str):
+    bars = session_bars("2024-03-04", "2024-03-05")
+    bars[name] = np.where(np.arange(len(bars)) < 1380, "front~1", "front~2")
+    with pytest.raises(BadInput, match="changes, so its contracts must be readable"):
+        read_vendor_file(write_csv(tmp_path / "nq.csv", bars), VendorOptions(timezone="UTC"))
+
+
+@pytest.mark.parametrize(
+    "cells", [[["NQ"]], [{"a": "NQ"}], [b"\xff\xfe"]], ids=["a list", "an object", "bytes that are no text"]
+)
+def test_a_column_of_symbols_that_holds_no_text_is_passed_over(tmp_path: Path, cells: list[object]):
+    bars = session_bars("2024-03-04", "2024-03-04")
+    table = pa.Table.from_pandas(bars).append_column("symbol", pa.array(cells * len(bars)))
+    pq.write_table(table, tmp_path / "nq.parquet")
+    read = read_vendor_file(tmp_path / "nq.parquet", VendorOptions())
+    assert len(read.frame) == len(bars)

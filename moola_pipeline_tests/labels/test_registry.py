@@ -10,7 +10,13 @@ import pytest
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError
 from moola_pipeline.labels import registration, registry
 from moola_pipeline.labels.importing import add_labels, check_labels
-from moola_pipeline.labels.registry import has_labels, labels_digest, registered_files, registered_labels
+from moola_pipeline.labels.registry import (
+    has_labels,
+    labels_digest,
+    read_state,
+    registered_files,
+    registered_labels,
+)
 from moola_pipeline.storage.checksums import OWN_SHA256, write_checksummed
 from moola_pipeline_tests.labels.weekly_market import label_frame, label_row, weekly_bars, weekly_labels
 
@@ -251,6 +257,17 @@ def test_a_broken_ledger_is_refused_with_its_remedy(tmp_path, bars, content):
         f". Restore the file, or move the folder {folder} away and register the files in its raw again with "
         '"moola labels add".'
     )
+
+
+def test_labels_of_a_home_of_moola_0_2_are_named_as_such(tmp_path, bars):
+    folder = tmp_path / "labels"
+    add_labels(folder, write(tmp_path / "mine.csv", weekly_labels(bars)), bars, drop_bad=False)
+    state = read_state(folder)
+    write_checksummed(folder / "ledger.json", {name: state[name] for name in ("sha256", "files")})
+    with pytest.raises(
+        IntegrityError, match=r"Moola 0.2, .* They are intact. Move the folder .* away, and register"
+    ):
+        registered_labels(folder)
 
 
 @pytest.mark.parametrize("n_files", [1, 2])
