@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from moola_pipeline import __version__
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, MoolaError, Truncated
-from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write, move
+from moola_pipeline.storage.atomic_write import TEMPORARY_SUFFIX, atomic_write, locked, move
 from moola_pipeline.storage.checksums import (
     FileDigest,
     digests_in,
@@ -30,6 +30,8 @@ LIST_NAME = "digests.json"
 """File in the archive: version, format, and size and SHA256 of each file."""
 KEPT = ("data", ".dagster", INSTANCE_FILE)
 """The parts of a home; nothing else is backed up or restored."""
+REGISTERED = ("manifest.json", "labels/ledger.json")
+"""In the folder of an instrument: the files that say which others there count, written under a lock each."""
 MAX_LIST = 64 << 20
 """Maximal size of the list in bytes: half a million files."""
 _END_BYTES = 22
@@ -55,8 +57,10 @@ class Archived:
 def back_up(home: Home, target: Path) -> Archived:
     """Write a home's data into one archive; databases are copied with SQLite's backup API.
 
+    Registered bars and labels are copied first, while nobody may add any: other commands wait meanwhile.
+
     Raises:
-        BadInput: If the home has no data, or the target lies in a folder that is backed up.
+        BadInput: If the home has no data or holds links, or the target lies in a folder that is backed up.
         IntegrityError: If a database cannot be read.
         UnwritableFile: If the archive cannot be written; an earlier archive of that name is kept.
     """
@@ -65,19 +69,32 @@ def back_up(home: Home, target: Path) -> Archived:
         raise BadInput(
             f"FILE must lie outside the folders that are backed up, got {target}. Choose another path."
         )
-    paths = list(backed_up_files(home))
-    if not paths:
+    if not any(backed_up_files(home)):
         raise BadInput(f"A backup needs a home with data, but {home.root} has none.")
+    _refuse_links(home)
     digests: dict[str, FileDigest] = {}
+
+    def keep(path: Path) -> None:
+        name = path.relative_to(home.root).as_posix()
+        source = _database_copy(path, Path(scratch)) if path.suffix == ".db" else path
+        digests[name] = _add(archive, name, source)
+
     with (
         atomic_write(target) as temporary,
         tempfile.TemporaryDirectory() as scratch,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
+        with ExitStack() as locks:
+            counting = [path for name in REGISTERED for path in sorted(home.data.glob(f"*/{name}"))]
+            for path in counting:
+                locks.enter_context(locked(path))
+            paths = list(backed_up_files(home))
+            registered = {path for path in paths for one in counting if path.is_relative_to(one.parent)}
+            for path in sorted(registered):
+                keep(path)
         for path in paths:
-            name = path.relative_to(home.root).as_posix()
-            source = _database_copy(path, Path(scratch)) if path.suffix == ".db" else path
-            digests[name] = _add(archive, name, source)
+            if path not in registered and path.exists():
+                keep(path)
         listing = Path(scratch) / LIST_NAME
         facts = {"moola": __version__, "format": home_format(home), "files": listed(digests)}
         write_checksummed(listing, facts)
@@ -125,6 +142,16 @@ def restore(home: Home, source: Path, force: bool) -> Archived:
         for name in files:
             move(fresh / name, home.root / name)
     return Archived(len(files), sum(one.bytes or 0 for one in files.values()), aside)
+
+
+def _refuse_links(home: Home) -> None:
+    """Refuse links: the archive would hold neither them nor what they point to."""
+    links = (path for name in KEPT for path in (home.root / name).rglob("*") if path.is_symlink())
+    if (first := next(links, None)) is not None:
+        raise BadInput(
+            f"A backup needs the files themselves, but {first} is a link. Put what it points to in its "
+            "place, or make that disk the home: --home DIR."
+        )
 
 
 def backed_up_files(home: Home) -> Iterator[Path]:

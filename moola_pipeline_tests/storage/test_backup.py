@@ -4,14 +4,22 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from moola_pipeline.bars.manifest import read_bars
+from moola_pipeline.bars.schema import nanoseconds
+from moola_pipeline.bars.store import registered_store
 from moola_pipeline.errors import BadInput, ChecksumMismatch, IntegrityError, Truncated, UnwritableFile
+from moola_pipeline.labels.registry import add_judgments, open_judgments, registered_judgments
 from moola_pipeline.selftest.verify import verify_home
 from moola_pipeline.storage import backup, sqlite
 from moola_pipeline.storage.atomic_write import file_sha256, move, unwritable
@@ -318,3 +326,41 @@ def test_an_archive_of_a_later_version_is_refused(small: Home, tmp_path: Path):
     with pytest.raises(IntegrityError, match=r"^b.zip must have format 1 or earlier, got 2"):
         restore(Home(tmp_path / "new"), tmp_path / "b.zip", force=False)
     assert not list(backed_up_files(Home(tmp_path / "new")))
+
+
+@pytest.mark.parametrize("linked", ["raw", "raw/bars.csv"])
+def test_a_link_in_the_home_is_refused_by_name(small: Home, tmp_path: Path, linked: str):
+    path = small.data / linked
+    path.rename(tmp_path / "another disk")
+    path.symlink_to(tmp_path / "another disk")
+    with pytest.raises(BadInput, match=f"the files themselves, but .*{linked} is a link"):
+        back_up(small, tmp_path / "b.zip")
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_a_label_saved_during_a_backup_is_in_it_whole_or_not_at_all(
+    registered_copy: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = registered_store(registered_copy)
+    known = open_judgments(store.labels, nanoseconds(read_bars(store)))
+    first = next(iter(known.journal.current().values()))
+    saved = replace(first, window_id="another", spans=(), why="", supersedes=None)
+    add = backup._add
+    with ThreadPoolExecutor(1) as beside:
+        adding: list[Future[Any]] = []
+
+        def slow(archive: zipfile.ZipFile, name: str, source: Path) -> Any:
+            digest = add(archive, name, source)
+            if name.endswith("judgments.jsonl"):  # before the ledger is copied
+                adding.append(beside.submit(add_judgments, store.labels, [saved], known))
+                time.sleep(0.2)
+            return digest
+
+        monkeypatch.setattr(backup, "_add", slow)
+        back_up(registered_copy, tmp_path / "b.zip")
+        adding[0].result(timeout=30)
+    there = Home(tmp_path / "there")
+    restore(there, tmp_path / "b.zip", force=False)
+    assert len(registered_judgments(registered_store(there).labels).judgments) == len(known.journal.judgments)
+    assert len(registered_judgments(store.labels).judgments) == len(known.journal.judgments) + 1
+    assert verify_home(there).findings == []
