@@ -143,5 +143,12 @@ def _contracts(
             f"{len(values):,}, first in row {first + 1:,}. Fill them, or leave the contracts out with "
             "--columns contract=."
         )
+    n_changes = int(np.count_nonzero(np.diff(coded.indices.to_numpy())))
+    if n_changes >= max(len(texts), len(values) / _MIN_BARS):
+        raise BadInput(
+            f"{source}: bars must be of one contract at a time, but {column} changes {n_changes:,} times in "
+            f"{len(values):,} rows ({', '.join(sorted(texts)[:3])}). Export one contract at a time, or leave "
+            "the contracts out with --columns contract=."
+        )
     known = pa.array([codes[text] or text for text in texts], pa.string()).take(coded.indices)
     return known.to_pandas().astype("str")

@@ -749,3 +749,20 @@ def test_a_column_of_symbols_that_holds_no_text_is_passed_over(tmp_path: Path, c
     pq.write_table(table, tmp_path / "nq.parquet")
     read = read_vendor_file(tmp_path / "nq.parquet", VendorOptions())
     assert len(read.frame) == len(bars)
+
+
+@pytest.mark.parametrize("every", [1, 5, 30])
+def test_contracts_that_alternate_are_refused(tmp_path: Path, every: int):
+    bars = session_bars("2024-03-04", "2024-03-05")
+    bars["contract"] = np.where(np.arange(len(bars)) // every % 2, "NQH4", "NQM4")
+    with pytest.raises(
+        BadInput, match=r"one contract at a time, but contract changes .* times in 2,760 rows \(NQH4, NQM4\)"
+    ):
+        read_vendor_file(write_csv(tmp_path / "nq.csv", bars), VendorOptions(timezone="UTC"))
+
+
+def test_a_file_of_few_bars_may_hold_a_roll(tmp_path: Path):
+    bars = session_bars("2024-03-11", "2024-03-12").iloc[1370:1390].reset_index(drop=True)
+    bars["contract"] = np.where(np.arange(20) < 10, "NQH4", "NQM4")
+    read = read_vendor_file(write_csv(tmp_path / "nq.csv", bars), VendorOptions(timezone="UTC"))
+    assert read.frame["contract"].nunique() == 2
