@@ -76,7 +76,7 @@ def provisional_note(data: ReportData) -> str:
     return (
         f"PROVISIONAL: too few labels for a test split. Scores are by cross-validation over {data.n_folds} "
         "blocks of sessions: each window is read by a model that learned from other blocks. The registered "
-        "model learned from all of them. The encoder has seen the bars of earlier blocks, never their labels."
+        "model learned from all of them. Encoder and pseudo-labels use bars of scored blocks, never labels."
     )
 
 
