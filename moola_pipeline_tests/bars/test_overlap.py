@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from moola_pipeline.bars.manifest import add_bars, read_bars
-from moola_pipeline.bars.overlap import confirmed
+from moola_pipeline.bars.overlap import confirmed, in_order
 from moola_pipeline.bars.store import BarStore
 from moola_pipeline.errors import BadInput
 from moola_pipeline_tests.bars.examples import made_up_bars, write_csv
@@ -76,3 +76,13 @@ def test_rejected_rows_are_stored_until_the_file_is_corrected(store: BarStore, t
     write_csv(store.raw / "nq.csv", made_up_bars(200))
     assert add_bars(store, store.raw / "nq.csv").outcome == "replaced"
     assert not store.quarantined(entry).exists()
+
+
+def test_rows_of_all_frames_come_by_time_with_a_plain_index_and_no_other_column():
+    halves = [ALL.iloc[30:], ALL.iloc[:30]]
+    for frames in (halves, halves[::-1], [ALL]):
+        pd.testing.assert_frame_equal(in_order(*frames), ALL)
+    other = ALL.iloc[:1].assign(volume=pd.array([None], "Int64"))
+    both = in_order(other, ALL.iloc[:1])
+    assert both["volume"].isna().tolist() == [False, True]  # the one with a volume comes first
+    assert list(both.columns) == list(ALL.columns) and both.index.tolist() == [0, 1]

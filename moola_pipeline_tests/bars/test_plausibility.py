@@ -9,6 +9,7 @@ import pytest
 
 from moola_pipeline.bars.instruments import INSTRUMENTS, NQ
 from moola_pipeline.bars.plausibility import (
+    level_jump,
     refuse_coarse,
     refuse_future,
     refuse_other_scale,
@@ -255,6 +256,32 @@ def test_one_minute_is_no_interval_and_a_thin_contract_is_none_either():
     for share in (0.1, 0.35, 0.7):
         traded = np.random.default_rng(3).random(len(WEEK)) < share
         refuse_coarse(WEEK.loc[traded].reset_index(drop=True), NQ, "nq.csv")
+
+
+@pytest.mark.parametrize(
+    ("days", "factor", "jumps"),
+    [
+        *((1, 1.49, False), (1, 1.51, True), (7, 1.49, False), (7, 1.51, True), (8, 1.505, False)),
+        *((187, 2.99, False), (187, 3.01, True), (187, 1 / 2.99, False), (187, 1 / 3.01, True)),
+    ],
+)
+def test_closes_may_move_by_half_in_a_week_and_double_in_half_a_year_more(
+    days: int, factor: float, jumps: bool
+):
+    levels = np.array([100.0, 100.0, 100.0 * factor])
+    assert level_jump(levels, np.array([0, 1, 1 + days])) == (1 if jumps else None)
+
+
+@pytest.mark.parametrize(("apart", "refused"), [(20, False), (21, True)])
+def test_sessions_may_lie_twenty_days_apart(apart: int, refused: bool):
+    days = pd.date_range("2024-01-08", periods=4, freq=f"{apart}D")
+    days = days.where(days.dayofweek < 5, days + pd.Timedelta(days=2))
+    bars = pd.concat([made_up_bars(30, f"{day.date()} 15:00") for day in days], ignore_index=True)
+    assert np.median(np.diff(session_clock(bars).dates).astype(int)) == apart
+    if not refused:
+        return refuse_days(bars)
+    with pytest.raises(BadInput, match="sessions must follow each other, but most lie over 20 days apart"):
+        refuse_days(bars)
 
 
 def in_steps(n_bars: int, points: float, n_flat: int = 0) -> pd.DataFrame:

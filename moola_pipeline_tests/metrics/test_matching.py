@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moola_pipeline.metrics.matching import ANY_TYPE, event_counts, match_events, may_match
+from moola_pipeline.metrics.matching import ANY_TYPE, candidates, event_counts, match_events, may_match
 
 EVENT = ["window_id", "start", "end", "type"]
 Span = tuple[int, int]
@@ -157,3 +157,12 @@ def test_counts_refuse_missing_and_duplicate_windows():
 def test_collars_of_all_pairs_at_once():
     near = may_match(np.array([[50, 55], [60, 69]]), np.array([[53, 58], [60, 74], [60, 75]]))
     assert near.tolist() == [[True, False, False], [False, True, False]]
+
+
+def test_candidates_are_groups_of_one_window_and_of_one_type_if_typed():
+    truth = events(("a", 40, 45, 0), ("a", 60, 65, 1), ("b", 40, 45, 1))
+    found = events(("a", 41, 45, 1), ("b", 41, 45, 1), ("b", 60, 62, 0), ("c", 40, 45, 0))
+    typed = {tuple(map(tuple, pair)) for pair in candidates(truth, found, typed=True)}
+    assert typed == {((1,), (0,)), ((2,), (1,))}
+    untyped = {tuple(map(tuple, pair)) for pair in candidates(truth, found, typed=False)}
+    assert untyped == {((0, 1), (0,)), ((2,), (1, 2))}
