@@ -275,7 +275,7 @@ def test_closes_may_move_by_half_in_a_week_and_double_in_half_a_year_more(
 @pytest.mark.parametrize(("apart", "refused"), [(20, False), (21, True)])
 def test_sessions_may_lie_twenty_days_apart(apart: int, refused: bool):
     days = pd.date_range("2024-01-08", periods=4, freq=f"{apart}D")
-    days = days.where(days.dayofweek < 5, days + pd.Timedelta(days=2))
+    days = days.where(np.asarray(days.day_of_week < 5), days + pd.Timedelta(days=2))
     bars = pd.concat([made_up_bars(30, f"{day.date()} 15:00") for day in days], ignore_index=True)
     assert np.median(np.diff(session_clock(bars).dates).astype(int)) == apart
     if not refused:

@@ -765,4 +765,4 @@ def test_a_file_of_few_bars_may_hold_a_roll(tmp_path: Path):
     bars = session_bars("2024-03-11", "2024-03-12").iloc[1370:1390].reset_index(drop=True)
     bars["contract"] = np.where(np.arange(20) < 10, "NQH4", "NQM4")
     read = read_vendor_file(write_csv(tmp_path / "nq.csv", bars), VendorOptions(timezone="UTC"))
-    assert read.frame["contract"].nunique() == 2
+    assert set(read.frame["contract"]) == {"NQH4", "NQM4"}
