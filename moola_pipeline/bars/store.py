@@ -229,7 +229,7 @@ def _has_files(store: BarStore) -> bool:
 
 
 def registered_state(store: BarStore) -> list[tuple[int, int] | None]:
-    """Another one once bars or rolls were added: both files are then written anew and renamed."""
+    """Inode and time of the manifest and the rolls: they change whenever bars or rolls are registered."""
     files = (path.stat() if path.exists() else None for path in (store.manifest, store.rolls))
     return [one and (one.st_ino, one.st_mtime_ns) for one in files]
 

@@ -21,7 +21,7 @@ from moola_pipeline.errors import BadInput
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
-    from moola_pipeline.labeler.opening import CurrentLabeler
+    from moola_pipeline.labeler.current import CurrentLabeler
     from moola_pipeline.models.expansion_model import ExpansionModel
 
 PORT = 8400
@@ -82,7 +82,8 @@ def label(
     if port is not None and not is_free(port):
         raise BadInput(f"--port must be free, but another program listens on {port}. Choose another one.")
     from moola_pipeline.cli.label_run import LabelRun
-    from moola_pipeline.labeler.opening import CurrentLabeler, LabelRequest
+    from moola_pipeline.labeler.current import CurrentLabeler
+    from moola_pipeline.labeler.opening import LabelRequest
 
     fixed = [name for name, value in {"--annotator": annotator, "--definition": definition}.items() if value]
     if lists["task"] and fixed:

@@ -1,22 +1,21 @@
 """What `moola label` opens: bars, annotator, definition, and the windows that were asked for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from moola_pipeline.bars.instruments import INSTRUMENTS
 from moola_pipeline.bars.manifest import read_bars
-from moola_pipeline.bars.store import BarStore, read_manifest, registered_state, registered_store
+from moola_pipeline.bars.store import BarStore, read_manifest, registered_store
 from moola_pipeline.errors import BadInput
 from moola_pipeline.labeler.chart_bars import ChartBars
 from moola_pipeline.labeler.choosing import ListedWindows, MixedWindows, SplitRows
 from moola_pipeline.labeler.doubt_ranking import DoubtRanking
-from moola_pipeline.labeler.drafts import FOLDER, require_annotator
+from moola_pipeline.labeler.drafts import require_annotator
 from moola_pipeline.labeler.marks import Annotating, LabelWindow
 from moola_pipeline.labeler.progress import SelfAgreement, progress_facts
 from moola_pipeline.labeler.reopened import (
@@ -37,7 +36,6 @@ from moola_pipeline.labels.registry import RegisteredJudgments, open_judgments
 from moola_pipeline.labels.schema import COMPLETE, DRAWN
 from moola_pipeline.labels.splits import SPLITS, SplitSettings, proposed_dates, resolve_dates
 from moola_pipeline.settings import PROFILES
-from moola_pipeline.storage.atomic_write import locked
 from moola_pipeline.storage.home import Home
 
 if TYPE_CHECKING:
@@ -200,72 +198,6 @@ def open_labeler(
     again = SelfAgreement(ready.table)
     around = (ready.mixed, ready.ranking, again, data, learning, champion or _no_champion)
     return OpenedLabeler(ready.store, session, *around, note)
-
-
-class CurrentLabeler:
-    """The labeler of a home on its bars of now: opened again once bars or rolls were added beside it.
-
-    On earlier bars it would count the bars of labels wrongly, and refuse labels of new ones. The draft
-    journal brings back what was marked. An annotator has one labeler at a time: two would write into the
-    same draft journal.
-
-    Args:
-        home, request, learning, champion: As `open_labeler`.
-
-    Raises:
-        BadInput: If the annotator's labeler is open already, or as `open_labeler`.
-        IntegrityError: As `open_labeler`.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        request: LabelRequest,
-        learning: Learning,
-        champion: Callable[[], "ExpansionModel"] | None = None,
-    ) -> None:
-        self._home, self._request = home, request
-        self._around = learning, champion
-        store = registered_store(home)
-        annotator = read_task(request.task).annotator if request.task else request.annotator
-        self._lock = _only_labeler(store, require_annotator(annotator)) if store.root.exists() else None
-        self._seen = registered_state(store)
-        try:
-            self.opened = open_labeler(home, request, *self._around)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Let another labeler of the annotator open."""
-        if self._lock is not None:
-            self._lock.release()
-
-    def now(self) -> OpenedLabeler:
-        """The labeler; raises what `open_labeler` does."""
-        seen = registered_state(self.opened.store)
-        if seen != self._seen:
-            request = replace(self._request, windows=self.opened.session.left)
-            self.opened, self._seen = open_labeler(self._home, request, *self._around), seen
-        return self.opened
-
-    def answering(self) -> tuple[LabelingSession, Surroundings]:
-        """What a server answers from."""
-        opened = self.now()
-        return opened.session, opened.surroundings()
-
-
-def _only_labeler(store: BarStore, annotator: str) -> FileLock:
-    """The held lock of an annotator's labeler."""
-    lock = locked(store.labels / FOLDER / annotator)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BadInput(
-            f"An annotator must have one labeler at a time, but that of {annotator} is open in this home. "
-            "Use its page, or end it with Ctrl-C first."
-        ) from None
-    return lock
 
 
 def draw_task(home: Home, request: LabelRequest, n: int) -> Task:

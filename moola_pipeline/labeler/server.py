@@ -133,11 +133,12 @@ def make_app(labeler: Callable[[], tuple[LabelingSession, Surroundings]], token:
         return _file(request.path_params["name"])
 
     async def state(_: Request) -> Response:
-        session, around = labeler()
-        ended = session.current is None
-        return JSONResponse(
-            {"heading": dict(around.heading()), "next_run": dict(around.next_run()) if ended else {}}
-        )
+        try:
+            session, around = labeler()
+            next_run = dict(around.next_run()) if session.current is None else {}
+            return JSONResponse({"heading": dict(around.heading()), "next_run": next_run})
+        except (MoolaError, OSError) as fault:
+            return _refused(fault)
 
     async def message(request: Request) -> Response:
         try:
@@ -146,15 +147,8 @@ def make_app(labeler: Callable[[], tuple[LabelingSession, Surroundings]], token:
             if isinstance(received, StepMessage) and received.kind == "model":
                 return JSONResponse(await run_in_threadpool(_model_marks, session, around, tabs, received))
             return JSONResponse(_answer(session, around, tabs, received))
-        except Conflict as fault:
-            return JSONResponse({"error": str(fault), "conflict": True}, status_code=409)
-        except BadInput as fault:
-            return JSONResponse({"error": str(fault)}, status_code=400)
-        except MoolaError as fault:
-            return JSONResponse({"error": str(fault)}, status_code=500)
-        except OSError as fault:
-            reason = fault.strerror or type(fault).__name__
-            return JSONResponse({"error": f"Nothing was saved: {reason}."}, status_code=500)
+        except (MoolaError, OSError) as fault:
+            return _refused(fault)
 
     routes = [
         Route("/", page),
@@ -220,6 +214,19 @@ class Guard:
         if not rest or not secrets.compare_digest(token.encode(), self.token.encode()):
             return "The link must hold the token of this start. Open the link that moola label printed."
         return None
+
+
+def _refused(fault: MoolaError | OSError) -> Response:
+    """The error in one line; 409 for a conflict, 400 for what the user can correct, else 500."""
+    match fault:
+        case Conflict():
+            return JSONResponse({"error": str(fault), "conflict": True}, status_code=409)
+        case BadInput():
+            return JSONResponse({"error": str(fault)}, status_code=400)
+        case MoolaError():
+            return JSONResponse({"error": str(fault)}, status_code=500)
+    reason = fault.strerror or type(fault).__name__
+    return JSONResponse({"error": f"Nothing was saved: {reason}."}, status_code=500)
 
 
 def _file(name: str) -> Response:

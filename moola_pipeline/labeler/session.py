@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +18,13 @@ from moola_pipeline.labeler.marks import (
     WindowMarks,
     judgment_of,
 )
+from moola_pipeline.labeler.opened_windows import SAVED, History, OpenedWindow
 from moola_pipeline.labels.judgment_rows import LabelRow
 from moola_pipeline.labels.judgments import Journal, Judgment
 from moola_pipeline.labels.registry import add_judgments, open_judgments
 
-DRAFT, SAVED, CHANGED = "draft", "saved", "changed"
 REGISTERED_BY = ("save", "undo", "redo")
 """Actions after which the registered judgment of a window may differ."""
-
-
-@dataclass(frozen=True)
-class OpenedWindow:
-    """A window that was opened, its marks now, and those that were saved last.
-
-    Attributes:
-        window: The window.
-        marks: What the page shows.
-        saved: What is registered; None if nothing is.
-        saw_model: Whether the model's marks were shown.
-    """
-
-    window: LabelWindow
-    marks: WindowMarks
-    saved: SavedMarks | None = None
-    saw_model: bool = False
-
-    @property
-    def status(self) -> str:
-        """draft, saved or changed."""
-        if self.saved is None:
-            return DRAFT
-        return SAVED if self.saved.marks == self.marks else CHANGED
-
-
-@dataclass(frozen=True)
-class Change:
-    """A window before and after an action."""
-
-    before: OpenedWindow
-    after: OpenedWindow
 
 
 class LabelingSession:
@@ -91,8 +59,7 @@ class LabelingSession:
         self.bars, self.folder, self.who, self.chooser = bars, folder, who, chooser
         self.windows: dict[str, OpenedWindow] = {}
         self.current: str | None = None
-        self._history: list[Change] = []
-        self._done = 0
+        self._history = History()
         self.left = limit
         self._visited: set[str] = set()
         self._unwritten: list[dict[str, Any]] = []
@@ -161,12 +128,12 @@ class LabelingSession:
 
     def undo(self) -> None:
         """Take the last action back, in whichever window it was."""
-        if self._done:
+        if self._history.can_undo:
             self._act({"kind": "undo"})
 
     def redo(self) -> None:
         """Do the action again that was taken back last."""
-        if self._done < len(self._history):
+        if self._history.can_redo:
             self._act({"kind": "redo"})
 
     def saw_model(self) -> None:
@@ -194,8 +161,8 @@ class LabelingSession:
         """
         facts: dict[str, Any] = {
             "revision": self.revision,
-            "can_undo": self._done > 0,
-            "can_redo": self._done < len(self._history),
+            "can_undo": self._history.can_undo,
+            "can_redo": self._history.can_redo,
             "window": None,
         }
         if self.current is None:
@@ -256,26 +223,22 @@ class LabelingSession:
                 name = action["window"]
                 self.windows[name] = replace(self.windows[name], saw_model=True)
             case "undo":
-                self._done -= 1
-                self._show(self._history[self._done].before)
+                self._show(self._history.undo())
             case "redo":
-                self._done += 1
-                self._show(self._history[self._done - 1].after)
+                self._show(self._history.redo())
             case "refused" if action["action"] == "undo":
                 self._apply({"kind": "redo"})
             case "refused":
                 self._apply({"kind": "undo"})
                 if action["action"] == "save":
-                    del self._history[self._done :]
+                    self._history.forget_undone()
             case other:
                 raise ValueError(other)
 
     def _change(self, name: str, **changes: Any) -> None:
         before = self.windows[name]
         after = replace(before, **changes)
-        del self._history[self._done :]
-        self._history.append(Change(before, after))
-        self._done += 1
+        self._history.add(before, after)
         self._show(after)
 
     def _show(self, opened: OpenedWindow) -> None:
@@ -319,15 +282,11 @@ class LabelingSession:
         """
         actions = self._drafts.actions
         kind = actions[-1]["kind"] if actions else ""
-        if kind in REGISTERED_BY and self._is_held(self._before_last(kind)):
+        if kind in REGISTERED_BY and self._is_held(self._history.before_last(kind)):
             try:
                 self._register(self._changed())
             except BadInput:
                 self._refuse(kind)
-
-    def _before_last(self, kind: str) -> OpenedWindow:
-        """The window of the last action as it was before."""
-        return self._history[self._done].after if kind == "undo" else self._history[self._done - 1].before
 
     def _is_held(self, opened: OpenedWindow) -> bool:
         """Whether the registered judgment of a window is that of its saved marks."""

@@ -105,8 +105,8 @@ def _regions(regions: Any, source: str) -> Iterator[dict[str, Any]]:
 def _framed(rows: list[dict[str, Any]], source: str) -> pd.DataFrame:
     if not rows:
         raise _no_export(source)
-    frame = pd.DataFrame(rows, columns=list(SPAN_COLUMNS), index=range(1, len(rows) + 1))
     try:
+        frame = pd.DataFrame(rows, columns=list(SPAN_COLUMNS), index=range(1, len(rows) + 1))
         return pd.DataFrame({name: _texts(frame.loc[:, name]) for name in SPAN_COLUMNS})
     except UnicodeEncodeError as fault:
         raise BadInput(

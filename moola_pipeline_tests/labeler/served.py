@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from moola_pipeline.cli.services import next_free
-from moola_pipeline.labeler.opening import CurrentLabeler, LabelRequest, OpenedLabeler, open_labeler
+from moola_pipeline.labeler.current import CurrentLabeler
+from moola_pipeline.labeler.opening import LabelRequest, OpenedLabeler, open_labeler
 from moola_pipeline.labeler.server import LabelerServer, make_app
 from moola_pipeline.storage.home import PROJECT_ROOT, Home
 

@@ -354,3 +354,15 @@ def test_a_file_with_windows_takes_no_covers(tmp_path, bars):
     path = tmp_path / "mine.csv"
     marked_labels(bars).to_csv(path, index=False)
     assert "--covers is for files with spans in time" in refusal(path, bars, covers=("a/b",))
+
+
+def test_half_of_a_character_in_label_studio_json_is_refused_in_one_line(tmp_path, bars):
+    value = {"start": "2025-05-12 14:00", "end": "2025-05-12 14:05", "timeserieslabels": ["consolidation"]}
+    task = {"data": {}, "annotations": [{"completed_by": "\ud800 me", "result": [{"value": value}]}]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task]))
+    with pytest.raises(
+        BadInput, match="labels must be text, got .* half of a character. Correct it"
+    ) as caught:
+        inspect_labels(path, bars, options=LabelOptions(timezone="UTC"))
+    assert "\n" not in str(caught.value)

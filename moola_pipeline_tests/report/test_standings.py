@@ -91,6 +91,12 @@ def test_a_baseline_that_was_not_chosen_before_the_test_is_exploratory():
     assert notes[0].note == "worse, exploratory"
 
 
+def test_the_smallest_difference_of_an_exploratory_baseline_is_half_the_interval_beside_it():
+    differences = {"logistic_21_summaries": {TYPE: score(-0.06, 0.04)}}
+    beside = beside_baseline(report_data(differences=differences), TYPE)
+    assert beside is not None and beside.smallest_difference == pytest.approx(0.04)
+
+
 def test_a_smallest_difference_of_zero_is_unknown():
     equal = Score(estimate=0.0, low=0.0, high=0.0, n=5)
     comparison = PrimaryComparison(

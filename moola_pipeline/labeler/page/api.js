@@ -47,5 +47,8 @@ export async function send(message) {
 
 /** @returns {Promise<{heading: Record<string, any>, next_run: Record<string, any>}>} */
 export async function readState() {
-  return (await fetch("state")).json();
+  const answer = await fetch("state");
+  const content = await answer.json();
+  if (!answer.ok) throw new Refused(content.error, false, false);
+  return content;
 }

@@ -1,5 +1,6 @@
 """The labeler beside other commands: bars that are added while it is open."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from moola_pipeline.labels.registry import registered_labels
 from moola_pipeline.storage.home import Home
 from moola_pipeline_tests.cli.calls import call, complaint
 from moola_pipeline_tests.labeler.conftest import ANN, BARS
-from moola_pipeline_tests.labeler.served import serving
+from moola_pipeline_tests.labeler.served import TAB, serving
 from moola_pipeline_tests.labels.weekly_market import SESSION_BARS, weekly_labels
 
 NOTHING = {"spans": [], "verdict": "nothing"}
@@ -109,3 +110,20 @@ def test_an_annotator_has_one_labeler_at_a_time(home: Home):
         served.act("save", seconds=1.0, context=[])
     with serving(home, ANN) as served:
         assert sum(served.act("open")["progress"]["counts"].values()) == 1
+
+
+def test_bars_that_are_damaged_meanwhile_are_named_on_the_page_and_work_goes_on_once_restored(home: Home):
+    manifest = registered_store(home).manifest
+    with serving(home, ANN) as served:
+        served.act("open")
+        served.act("mark", marks=NOTHING)
+        whole = manifest.read_bytes()
+        manifest.write_bytes(whole.replace(b"bars.parquet", b"cars.parquet"))
+        status, text, _ = served.get(f"/{served.token}/state")
+        assert (status, json.loads(text)["error"][:17]) == (500, "nq/manifest.json ")
+        session = served.opened.session
+        save = {"kind": "save", "tab": TAB, "revision": session.revision, "window": session.current}
+        status, answer = served.send(save | {"seconds": 1.0, "context": []})
+        assert status == 500 and answer["error"].startswith("nq/manifest.json ")
+        manifest.write_bytes(whole)
+        assert sum(served.act("save", seconds=1.0, context=[])["progress"]["counts"].values()) == 1
