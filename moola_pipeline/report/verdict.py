@@ -236,7 +236,7 @@ def _sure(data: ReportData) -> Answer:
     if not resolved:
         return Answer(question, "Unknown.", "No difference from a baseline was measured.")
     limits = [
-        f"above {number(one.smallest_difference)} in {short_name(key)} "
+        f"{number(one.smallest_difference)} in {short_name(key)} "
         f"({data.metrics[key].n} {COUNTED[metric(key).question]})"
         for key, one in resolved.items()
     ]
@@ -250,7 +250,7 @@ def _sure(data: ReportData) -> Answer:
             f"Two primary comparisons, each baseline chosen {chosen_by(data)}. "
             f"P-values after Holm: {', '.join(p_values)}."
         )
-    short = f"A difference counts as shown {' and '.join(limits)}; a smaller one may not."
+    short = f"A difference above {' or '.join(limits)} counts as shown; a smaller one may not."
     return Answer(question, short, why)
 
 

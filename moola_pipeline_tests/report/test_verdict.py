@@ -42,8 +42,8 @@ def test_the_verdict_answers_four_questions_from_the_numbers():
         "0.73]: a reference, not an upper bound."
     )
     assert sure.short == (
-        "A difference counts as shown above 0.08 in type F1 (147 expansions) and above 0.08 in event F1 "
-        "(147 windows); a smaller one may not."
+        "A difference above 0.08 in type F1 (147 expansions) or 0.08 in event F1 (147 windows) counts as "
+        "shown; a smaller one may not."
     )
     assert sure.sentence == (
         "Two primary comparisons, each baseline chosen on time folds before the test, not by its test "
