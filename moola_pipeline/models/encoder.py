@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from moola_pipeline.features.schema import N_FEATURES
+from moola_pipeline.models.lstm_directions import both_directions, can_split
 
 
 class Encoder(nn.Module):
@@ -35,12 +36,14 @@ class Encoder(nn.Module):
         """Standardized features: (..., F) to (..., F)."""
         return (features - self.center) / self.scale
 
-    def forward(self, features: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, hidden: Tensor | None = None, in_turn: bool = False) -> Tensor:
         """States of every bar.
 
         Args:
             features: (B, T, F) raw features.
             hidden: (B, T) bool; True: the learned `hidden_bar` replaces the features.
+            in_turn: Whether training runs one direction after the other; on a CPU it runs them side by
+                side, with the same result.
 
         Returns:
             (B, T, 2H); the first H look back, the last H look ahead.
@@ -48,8 +51,11 @@ class Encoder(nn.Module):
         inputs = self.standardized(features)
         if hidden is not None:
             inputs = torch.where(hidden[..., None], self.hidden_bar, inputs)
-        states, _ = self.lstm(inputs)  # (B, T, 2H)
-        return states
+        trained = any(parameter.requires_grad for parameter in self.parameters())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (trained or inputs.requires_grad)):
+            if torch.is_grad_enabled() and not in_turn and can_split(self.lstm, inputs):
+                return both_directions(self.lstm, inputs)
+            return self.lstm(inputs)[0]  # (B, T, 2H); without gradients in half the time
 
 
 class RidgeDecoder(nn.Module):
@@ -107,7 +113,7 @@ def states_of(encoder: Encoder, features: Tensor, recomputed: bool, hidden: Tens
     if not recomputed:
         return encoder(features, hidden)
     # An encoder draws no random numbers, so generator states need not be saved.
-    states = checkpoint(encoder, features, hidden, use_reentrant=False, preserve_rng_state=False)
+    states = checkpoint(encoder, features, hidden, True, use_reentrant=False, preserve_rng_state=False)
     if not isinstance(states, Tensor):
         raise TypeError(f"an encoder must return a tensor, got {type(states).__name__}")
     return states

@@ -124,8 +124,10 @@ class SupervisedLoop:
 
     def is_over(self, epoch: int) -> bool:
         """Whether training stops after `epoch` epochs on labels: no progress, or a collapse."""
+        settings = self.settings
+        thaw = settings.frozen_epochs if settings.frozen_epochs < settings.epochs else 0  # else it never does
         n_waited = min(self.student.best.epochs_since, epoch - 1)
-        no_progress = n_waited >= self.settings.patience and epoch - 1 > self.settings.frozen_epochs
+        no_progress = n_waited >= settings.patience and epoch - 1 > thaw
         return epoch > 0 and (bool(self.student.best.collapse) or no_progress)
 
     def learn(self, epoch: int, distilled: list[torch.nn.Parameter]) -> None:

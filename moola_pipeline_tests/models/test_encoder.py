@@ -81,3 +81,16 @@ def test_the_decoder_depends_on_states_and_its_ridge_is_fixed():
 
     assert "ridge" not in dict(decoder.named_parameters())
     assert "ridge" in decoder.state_dict()
+
+
+def test_a_frozen_encoder_keeps_nothing_for_gradients():
+    encoder, features = Encoder(8), random_features(64)
+    trained = encoder(features)
+    encoder.requires_grad_(False)
+    states = encoder(features)
+
+    assert trained.requires_grad and not states.requires_grad
+    assert torch.allclose(states, trained, atol=1e-6)
+    moving = features.clone().requires_grad_()
+    encoder(moving).sum().backward()
+    assert moving.grad is not None and moving.grad.any()

@@ -1,6 +1,7 @@
 """Fine-tuning: frozen and trained parts, training rows, and learning of planted types."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,6 +263,12 @@ def test_training_stops_after_patience_epochs_without_improvement(trainer: Train
     assert len(stopped.history) - 1 == max(stopped.best_epoch + 2, SMALL.frozen_epochs + 1)
 
 
+def test_heads_on_an_encoder_that_stays_frozen_stop_after_patience_epochs_too(trainer: Trainer):
+    stopped = trainer(small_with(epochs=40, frozen_epochs=40, learning_rate=0.5, patience=2))
+
+    assert len(stopped.history) - 1 == stopped.best_epoch + 2 < 39
+
+
 def test_the_validation_loss_is_that_of_all_spans_whatever_the_batch(
     trainer: Trainer, result: FinetuneResult, monkeypatch: pytest.MonkeyPatch
 ):
@@ -363,9 +370,9 @@ def test_gradient_checkpointing_changes_no_weight(
     n_windows: list[int] = []
     forward = Encoder.forward
 
-    def counted(encoder: Encoder, *given: torch.Tensor) -> torch.Tensor:
-        n_windows.append(len(given[0]))
-        return forward(encoder, *given)
+    def counted(encoder: Encoder, features: torch.Tensor, *given: Any) -> torch.Tensor:
+        n_windows.append(len(features))
+        return forward(encoder, features, *given)
 
     monkeypatch.setattr(Encoder, "forward", counted)
     again = trainer(small_with(gradient_checkpointing=True))
