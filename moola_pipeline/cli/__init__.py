@@ -1,5 +1,6 @@
 """The `moola` commands; the module of a command is imported only when the command runs."""
 
+import atexit
 import gc
 import os
 import signal
@@ -175,6 +176,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run `moola`; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
     gc.set_threshold(*RARE_COLLECTIONS)
+    atexit.register(gc.freeze)  # at exit Python searches all objects three times for garbage: two seconds
     moola.main(args, prog_name="moola")
 
 

@@ -1,6 +1,7 @@
 """Device, precision, threads and processes of the networks."""
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from moola_pipeline.training.job_files import WorkerSettings
 
 PROCESSES_VARIABLE = "MOOLA_PROCESSES"
+SWITCH_SECONDS = 0.0005
+"""Longest time a thread runs Python code while others wait; by default, a step of a training waits 5 ms for
+the trees that another thread fits."""
 
 
 class Compute(dg.ConfigurableResource):
@@ -67,7 +71,7 @@ class Compute(dg.ConfigurableResource):
         return WorkerSettings(device=device, tf32=self.tf32, threads=self.threads, processes=processes)
 
     def prepare(self) -> str:
-        """Set precision and threads, and return the device: cuda, mps or cpu.
+        """Set precision, threads and their switching, and return the device: cuda, mps or cpu.
 
         Raises:
             BadInput: If the chosen device is not available.
@@ -78,6 +82,7 @@ class Compute(dg.ConfigurableResource):
         from moola_pipeline.training.parallel import n_cores
 
         torch.set_num_threads(self.threads or n_cores())
+        sys.setswitchinterval(SWITCH_SECONDS)
         set_precision(self.tf32)
         present = {
             "cuda": torch.cuda.is_available(),

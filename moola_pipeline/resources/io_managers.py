@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import PrivateAttr
 
 from moola_pipeline.bars.schema import PRICE_COLUMNS, content_digest
 from moola_pipeline.errors import IntegrityError, MissingArtifact, MissingFile, UnreadableFile
@@ -166,7 +167,12 @@ class FrameIOManager(StoreIOManager):
 
 
 class FeatureIOManager(StoreIOManager):
-    """Stores the inputs of the feature table, not its values: computing takes half the time of loading."""
+    """Stores the inputs of the feature table, not its values: computing takes half the time of loading.
+
+    A process keeps the table that it computed last: the next asset reads the same one.
+    """
+
+    _kept: tuple[dict[str, Any], FeatureTable] | None = PrivateAttr(default=None)
 
     def write(self, artifact_path: Path, value: FeatureTable) -> None:
         """Store the digest of the bars, the code version, and the tick size."""
@@ -186,7 +192,7 @@ class FeatureIOManager(StoreIOManager):
         atomic_write_json(artifact_path.with_suffix(".json"), made_from)
 
     def read(self, artifact_path: Path) -> FeatureTable:
-        """The table, computed from the bars and by the code it was made with.
+        """The table of the stored bars, by the code it was made with.
 
         Raises:
             IntegrityError: If bars or code are no longer those.
@@ -201,9 +207,10 @@ class FeatureIOManager(StoreIOManager):
                     f"got {now[name][:12]}. "
                     "Rebuild it: moola run"
                 )
-        return compute_features(
-            bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy(), made_from["tick_points"]
-        )
+        if self._kept is None or self._kept[0] != made_from:
+            prices, segment = bars[list(PRICE_COLUMNS)].to_numpy(), bars["segment"].to_numpy()
+            self._kept = made_from, compute_features(prices, segment, made_from["tick_points"])
+        return self._kept[1]
 
     def floats(self, value: FeatureTable) -> Iterator[tuple[str, str]]:
         """Values and ATR."""

@@ -183,6 +183,15 @@ def test_debugging_shows_the_traceback_before_the_line(monkeypatch: pytest.Monke
     assert "\nError: unexpected error: KeyError: 'x'" in result.stderr
 
 
+def test_at_exit_no_object_is_searched_for_garbage():
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000));"
+        "from moola_pipeline.cli import main; main(['--version'])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "True"
+
+
 def test_an_interrupt_exits_130_with_one_short_line():
     result = ending_in(raising(KeyboardInterrupt()))
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")

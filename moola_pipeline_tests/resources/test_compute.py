@@ -1,5 +1,7 @@
 """Device, precision, threads and processes of a run."""
 
+import sys
+
 import pytest
 import torch
 
@@ -95,3 +97,10 @@ def test_one_thread_is_used_by_default():
     assert torch.get_num_threads() == 2
     Compute().prepare()
     assert torch.get_num_threads() == 1
+
+
+def test_threads_take_turns_ten_times_as_often_as_by_default(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "setswitchinterval", (intervals := []).append)
+    Compute().prepare()
+
+    assert intervals == [0.0005]

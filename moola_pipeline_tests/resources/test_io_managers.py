@@ -69,6 +69,28 @@ def test_a_feature_table_is_recomputed_bit_for_bit():
     assert sum(path.stat().st_size for path in written) < table.values.nbytes / 10
 
 
+def test_a_process_computes_the_features_of_the_stored_bars_once(monkeypatch: pytest.MonkeyPatch):
+    computed: list[float] = []
+
+    def counted(prices: np.ndarray, segment: np.ndarray, tick_points: float) -> FeatureTable:
+        computed.append(tick_points)
+        return compute_features(prices, segment, tick_points)
+
+    table, manager = kept_features()
+    monkeypatch.setattr(io_managers, "compute_features", counted)
+    first = kept(manager, FEATURES, table)
+    again = manager.load_input(dg.build_input_context(asset_key=FEATURES))
+    assert again is first and computed == [0.25]
+
+    other = weekly_bars(1)
+    kept(FrameIOManager(pipeline=PIPELINE), "raw_nq_bars", other)
+    prices = other[["open", "high", "low", "close"]].to_numpy(float)
+    changed = compute_features(prices, other["segment"].to_numpy(np.int64), 0.25)
+    result = kept(manager, FEATURES, changed)
+    assert isinstance(result, FeatureTable) and np.array_equal(result.values, changed.values)
+    assert computed == [0.25, 0.25]
+
+
 def test_features_of_changed_bars_are_refused():
     table, manager = kept_features()
     kept(manager, FEATURES, table)
