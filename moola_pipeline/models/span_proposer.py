@@ -122,8 +122,10 @@ def _rank(net, efficiency, bounds, ordering):
     ranked_ends, ranked_sizes = np.empty((first[-1], 2), ends.dtype), np.empty((first[-1], 2), net.dtype)
     for b in range(len(net)):
         order = _satisfying(net[b], efficiency[b], bounds, ordering, ends, sizes)
-        ranked_ends[first[b] : first[b + 1]] = ends[order]
-        ranked_sizes[first[b] : first[b + 1]] = sizes[order]
+        for i in range(len(order)):  # assigning arrays instead takes numba four more seconds to compile
+            for side in range(2):
+                ranked_ends[first[b] + i, side] = ends[order[i], side]
+                ranked_sizes[first[b] + i, side] = sizes[order[i], side]
     return first, ranked_ends, ranked_sizes
 
 

@@ -40,8 +40,13 @@ def match_onsets(found: tuple[np.ndarray, ...], labels: tuple[np.ndarray, ...]) 
         labels: Group (sorted), onset, and least and greatest later bar of each.
     """
     match = np.full(len(found[0]), -1, np.int64)
-    _match(found, labels, ONSET_COLLAR_BARS, match)
+    _match(_same_dtype(found), _same_dtype(labels), ONSET_COLLAR_BARS, match)
     return match
+
+
+def _same_dtype(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The arrays as float64, so that one compiled function serves all callers."""
+    return tuple(np.ascontiguousarray(array, np.float64) for array in arrays)
 
 
 # Constants of other modules are arguments: numba's cache does not notice when they change.
