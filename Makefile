@@ -54,8 +54,8 @@ $(VENV)/.run: pyproject.toml requirements.txt
 	@echo "Installing the pinned packages into $(VENV)"
 	$(call install,-e .)
 	@echo "Compiling what a run needs"
-	@$(BIN)/python -c "import moola_pipeline.definitions, mlflow.pyfunc, mlflow.store.tracking.sqlalchemy_store" & \
-		$(BIN)/python -c "import moola_pipeline.evaluation.all_scores, moola_pipeline.report.html" & \
+	@$(BIN)/python -c "import moola_pipeline.definitions, mlflow.pyfunc, mlflow.store.tracking.sqlalchemy_store; \
+		import moola_pipeline.evaluation.all_scores, moola_pipeline.report.html" & \
 		$(BIN)/python -m moola_pipeline.selftest.compile_ahead; wait
 	@touch $@
 
