@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 MEASURED_BARS = {"smoke": 60_000, "demo": 1_650_000, "full": 1_650_000}
 """Bars of the runs behind ESTIMATES."""
 ESTIMATES = {
-    "raw_nq_bars": {"smoke": 6, "demo": 20, "full": 6},
+    "raw_nq_bars": {"smoke": 6, "demo": 11, "full": 6},
     "labeled_expansions": {"smoke": 1, "demo": 2, "full": 2},
-    "relativity_features": {"smoke": 2, "demo": 11, "full": 3},
+    "relativity_features": {"smoke": 2, "demo": 3, "full": 3},
     "densified_windows": {"smoke": 1, "demo": 2, "full": 2},
-    "pretrained_encoder": {"smoke": 8, "demo": 15, "full": 120},
-    "finetuned_classifier": {"smoke": 10, "demo": 57, "full": 360},
-    "bootstrap_ci_report": {"smoke": 20, "demo": 42, "full": 110},
+    "pretrained_encoder": {"smoke": 8, "demo": 9, "full": 120},
+    "finetuned_classifier": {"smoke": 10, "demo": 25, "full": 360},
+    "bootstrap_ci_report": {"smoke": 20, "demo": 28, "full": 110},
     "registered_model": {"smoke": 4, "demo": 5, "full": 6},
     "latest_expansions": {"smoke": 1, "demo": 2, "full": 3},
 }
-"""Seconds of each asset by profile, on two CPU cores; demo: the first run of a clone, which compiles."""
+"""Seconds of each asset by profile, on two CPU cores; demo: the first run after `make install`."""
 GROWING = {"raw_nq_bars", "relativity_features", "densified_windows"}
 """Assets whose seconds grow with the bars; pretraining does if it reads all windows (profile full)."""
 MINUTE = 60
