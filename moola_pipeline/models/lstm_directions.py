@@ -63,6 +63,8 @@ class _Direction(NamedTuple):
     def gradients(self, of_states: Tensor) -> list[Tensor | None]:
         """The gradient of each leaf, None where it needs none."""
         wanted = [leaf for leaf in self.leaves if leaf.requires_grad]
+        if not wanted:
+            return [None for _ in self.leaves]
         # The same gradients as with `of_states` as an argument, for which torch first imports sympy.
         with torch.enable_grad():
             product = (self.states * of_states).sum()

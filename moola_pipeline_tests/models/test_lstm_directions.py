@@ -65,6 +65,12 @@ def test_weights_without_gradients_get_none():
 
     assert lstm.weight_ih_l0.grad is None and lstm.weight_hh_l0.grad is not None
 
+    for name, weight in lstm.named_parameters():
+        weight.requires_grad_(name.endswith("_reverse"))
+    lstm.zero_grad()
+    both_directions(lstm, batch(3)).sum().backward()
+    assert lstm.weight_hh_l0.grad is None and lstm.weight_hh_l0_reverse.grad is not None
+
 
 def test_a_fault_in_either_direction_is_raised():
     def fail() -> None:
