@@ -84,11 +84,13 @@ def test_the_decoder_depends_on_states_and_its_ridge_is_fixed():
 
 
 def test_a_frozen_encoder_keeps_nothing_for_gradients():
-    encoder, features = Encoder(8), random_features(64)
-    trained = encoder(features)
+    encoder, features, keeping = Encoder(8), random_features(64), []
+    encoder.lstm.register_forward_pre_hook(lambda *_: keeping.append(torch.is_grad_enabled()))
+    trained = encoder(features, None, True)
     encoder.requires_grad_(False)
     states = encoder(features)
 
+    assert keeping == [True, False]
     assert trained.requires_grad and not states.requires_grad
     assert torch.allclose(states, trained, atol=1e-6)
     moving = features.clone().requires_grad_()
