@@ -51,11 +51,12 @@ class Encoder(nn.Module):
         inputs = self.standardized(features)
         if hidden is not None:
             inputs = torch.where(hidden[..., None], self.hidden_bar, inputs)
-        trained = any(parameter.requires_grad for parameter in self.parameters())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and (trained or inputs.requires_grad)):
-            if torch.is_grad_enabled() and not in_turn and can_split(self.lstm, inputs):
-                return both_directions(self.lstm, inputs)
-            return self.lstm(inputs)[0]  # (B, T, 2H); without gradients in half the time
+        trained = inputs.requires_grad or any(weight.requires_grad for weight in self.lstm.parameters())
+        keeps_graph = torch.is_grad_enabled() and trained
+        if keeps_graph and not in_turn and can_split(self.lstm, inputs):
+            return both_directions(self.lstm, inputs)
+        with torch.set_grad_enabled(keeps_graph):  # without a graph the LSTM takes half the time
+            return self.lstm(inputs)[0]  # (B, T, 2H)
 
 
 class RidgeDecoder(nn.Module):
@@ -112,7 +113,8 @@ def states_of(encoder: Encoder, features: Tensor, recomputed: bool, hidden: Tens
     """
     if not recomputed:
         return encoder(features, hidden)
-    # An encoder draws no random numbers, so generator states need not be saved.
+    # An encoder draws no random numbers, so generator states need not be saved. Its directions run in turn:
+    # torch recomputes only what the calling thread would have kept.
     states = checkpoint(encoder, features, hidden, True, use_reentrant=False, preserve_rng_state=False)
     if not isinstance(states, Tensor):
         raise TypeError(f"an encoder must return a tensor, got {type(states).__name__}")
